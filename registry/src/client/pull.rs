@@ -1,0 +1,337 @@
+//! A pull: the document the name points at, the variants that were asked for, their blobs, their folders, and the name
+//! last. Blobs stream from the network into the store through a bounded queue.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Method, Response};
+use tokio::sync::mpsc;
+
+use super::transport::{Ask, Remote, Transport};
+use super::{Event, Progress, Pulled, Selection, Status, blocking, event};
+use crate::descriptor::{Descriptor, media_type};
+use crate::digest::Digest;
+use crate::document::{DOCUMENT_MAX, Document, Manifest};
+use crate::error::{Error, Result};
+use crate::gc::Lease;
+use crate::image::{self, ImageKind, Variant};
+use crate::layers::{LayerEvent, Limits};
+use crate::layout::Ingest;
+use crate::platform::Platform;
+use crate::reference::Reference;
+use crate::store::{self, Store};
+
+/// Blobs of one pull that travel at once, as Docker does it.
+const AT_ONCE: usize = 3;
+/// Pieces of one blob between network and disk.
+const QUEUE: usize = 16;
+/// The largest blob that is fetched.
+const BLOB_MAX: u64 = 64 << 30;
+const NESTING_MAX: usize = 2;
+
+/// One pull under way.
+struct Pull<'a> {
+    remote: Remote<'a>,
+    store: &'a Store,
+    /// Shared with the threads that write.
+    lease: Arc<Lease>,
+    progress: Progress,
+}
+
+pub(super) async fn pull(
+    transport: &Transport,
+    reference: &Reference,
+    selection: &Selection,
+    store: &Store,
+    progress: Progress,
+) -> Result<Pulled> {
+    let remote = Remote::new(transport, reference, "pull")?;
+    let pull = Pull { remote, store, lease: Arc::new(store.lease()), progress };
+    (pull.progress)(Event { id: None, status: Status::Resolving });
+    let before = store.find(reference)?;
+    let (top, document) = pull.resolve(reference).await?;
+    let manifests = pull.choose(reference, &top, document, selection).await?;
+    let mut fetched = before.as_ref().map(|descriptor| &descriptor.digest) != Some(&top.digest);
+    for (descriptor, manifest) in &manifests {
+        fetched |= pull.blobs(manifest).await?;
+        pull.check_platform(reference, descriptor, selection).await?;
+        pull.unpack(descriptor).await?;
+    }
+    let (owner, name, descriptor) = (store.clone(), reference.clone(), top.clone());
+    blocking("named an image", move || owner.tag(&descriptor, &name)).await?;
+    Ok(Pulled { descriptor: top, changed: fetched })
+}
+
+impl Pull<'_> {
+    /// The document the reference points at, verified, in the store.
+    async fn resolve(&self, reference: &Reference) -> Result<(Descriptor, Document)> {
+        let pinned = reference.digest();
+        let target = pinned.map_or_else(|| reference.tag().unwrap_or("latest").to_owned(), Digest::to_string);
+        let (bytes, declared, told) = self.fetch_document(&target).await?;
+        let digest = Digest::sha256_of(&bytes);
+        // A pinned digest is checked by the store below, by its own algorithm.
+        if let Some(told) =
+            told.filter(|told| pinned.is_none() && told.algorithm() == digest.algorithm() && *told != digest)
+        {
+            return Err(Error::Corrupt {
+                digest: told,
+                reason: format!("the registry sent it with digest `{digest}`"),
+            });
+        }
+        let digest = pinned.cloned().unwrap_or(digest);
+        let document = Document::parse(&bytes, &declared, &reference.familiar())?;
+        let known = media_type::is_index(&declared) || media_type::is_manifest(&declared);
+        let media_type = if known { declared } else { document.media_type().to_owned() };
+        let descriptor = Descriptor::new(&media_type, digest, bytes.len() as u64);
+        self.keep(&descriptor, bytes).await?;
+        Ok((descriptor, document))
+    }
+
+    /// A document some index points at.
+    async fn child(&self, descriptor: &Descriptor) -> Result<Document> {
+        self.lease.protect(&descriptor.digest);
+        if self.store.layout().has(descriptor) {
+            return self.store.layout().document(descriptor);
+        }
+        if descriptor.size > DOCUMENT_MAX {
+            let name = descriptor.digest.to_string();
+            return Err(Error::TooLarge { what: "manifest", name, size: descriptor.size, limit: DOCUMENT_MAX });
+        }
+        let (bytes, _, _) = self.fetch_document(&descriptor.digest.to_string()).await?;
+        self.keep(descriptor, bytes).await?;
+        self.store.layout().document(descriptor)
+    }
+
+    async fn fetch_document(&self, target: &str) -> Result<(Vec<u8>, String, Option<Digest>)> {
+        let mut ask = Ask::new(Method::GET, self.remote.url(&format!("manifests/{target}"))?);
+        for media_type in
+            [media_type::OCI_INDEX, media_type::OCI_MANIFEST, media_type::DOCKER_LIST, media_type::DOCKER_MANIFEST]
+        {
+            ask = ask.header(ACCEPT, media_type);
+        }
+        let response = self.remote.send(ask).await?;
+        if !response.status().is_success() {
+            return Err(self.remote.answer(response).await);
+        }
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let told = header("docker-content-digest").and_then(|text| Digest::parse(&text).ok());
+        let declared = header(CONTENT_TYPE.as_str()).unwrap_or_default();
+        let declared = declared.split(';').next().unwrap_or_default().trim().to_owned();
+        let bytes = self.remote.body(response, DOCUMENT_MAX as usize).await?;
+        Ok((bytes, declared, told))
+    }
+
+    async fn keep(&self, descriptor: &Descriptor, bytes: Vec<u8>) -> Result<()> {
+        self.lease.protect(&descriptor.digest);
+        let (layout, descriptor) = (self.store.layout().clone(), descriptor.clone());
+        blocking("stored a manifest", move || {
+            layout.ingest(&bytes[..], Some((&descriptor.digest, Some(descriptor.size))), DOCUMENT_MAX).map(drop)
+        })
+        .await
+    }
+
+    /// The manifests to fetch: the document itself, or what the selection asks of an index.
+    async fn choose(
+        &self,
+        reference: &Reference,
+        top: &Descriptor,
+        document: Document,
+        selection: &Selection,
+    ) -> Result<Vec<(Descriptor, Manifest)>> {
+        let (mut chosen, mut offered, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+        let mut open = vec![(top.clone(), document, 0)];
+        let mut hosts_found = false;
+        while let Some((descriptor, document, depth)) = open.pop() {
+            let index = match document {
+                Document::Manifest(manifest) => {
+                    chosen.push((descriptor, manifest));
+                    continue;
+                }
+                Document::Index(index) => index,
+            };
+            if depth >= NESTING_MAX {
+                let reason = format!("indexes are nested more than {NESTING_MAX} deep");
+                return Err(Error::Document { what: "image index", name: descriptor.digest.to_string(), reason });
+            }
+            let mut wanted = Vec::new();
+            for child in index.manifests.into_iter().filter(image::is_runnable) {
+                offered.extend(child.platform.as_ref().map(Platform::to_string));
+                if is_wanted(&child, selection, &mut hosts_found) && seen.insert(child.digest.clone()) {
+                    wanted.push(child);
+                }
+            }
+            for child in wanted.into_iter().rev() {
+                let document = self.child(&child).await?;
+                open.push((child, document, depth + 1));
+            }
+        }
+        if chosen.is_empty() {
+            offered.sort();
+            offered.dedup();
+            return Err(no_variant(reference, selection, offered.join(", ")));
+        }
+        Ok(chosen)
+    }
+
+    /// Fetches the blobs of a manifest that are not here; tells whether there were any.
+    async fn blobs(&self, manifest: &Manifest) -> Result<bool> {
+        if manifest.config.size > DOCUMENT_MAX {
+            let name = manifest.config.digest.to_string();
+            let (size, limit) = (manifest.config.size, DOCUMENT_MAX);
+            return Err(Error::TooLarge { what: "image config", name, size, limit });
+        }
+        let mut seen = HashSet::new();
+        let blobs: Vec<&Descriptor> = std::iter::once(&manifest.config)
+            .chain(&manifest.layers)
+            .filter(|blob| seen.insert(&blob.digest))
+            .collect();
+        for layer in blobs.iter().skip(1) {
+            (self.progress)(event(&layer.digest, Status::PullingFsLayer));
+        }
+        let fetched: Vec<bool> =
+            stream::iter(blobs.into_iter().map(|blob| self.blob(blob, blob.digest != manifest.config.digest)))
+                .buffer_unordered(AT_ONCE)
+                .try_collect()
+                .await?;
+        Ok(fetched.contains(&true))
+    }
+
+    async fn blob(&self, blob: &Descriptor, shown: bool) -> Result<bool> {
+        let report = |status| {
+            if shown {
+                (self.progress)(event(&blob.digest, status));
+            }
+        };
+        self.lease.protect(&blob.digest);
+        if self.store.layout().has(blob) {
+            report(Status::AlreadyExists);
+            return Ok(false);
+        }
+        if !blob.urls.is_empty() {
+            let reason = format!("offers blob `{}` elsewhere; foreign layers are not taken in", blob.digest);
+            return Err(self.remote.protocol(reason));
+        }
+        let ask = Ask::new(Method::GET, self.remote.url(&format!("blobs/{}", blob.digest))?);
+        let response = self.remote.send(ask).await?;
+        if !response.status().is_success() {
+            return Err(self.remote.answer(response).await);
+        }
+        self.stream_into_store(blob, response, &report).await?;
+        report(Status::DownloadComplete);
+        Ok(true)
+    }
+
+    async fn stream_into_store(
+        &self,
+        blob: &Descriptor,
+        mut response: Response,
+        report: &(dyn Fn(Status) + Sync),
+    ) -> Result<()> {
+        let (url, total) = (response.url().clone(), blob.size);
+        let ingest = self.store.layout().begin(Some((&blob.digest, Some(total))), BLOB_MAX)?;
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let writer = tokio::task::spawn_blocking(move || write_all(ingest, receiver));
+        let mut done = 0;
+        loop {
+            let chunk = response.chunk().await.map_err(|source| self.remote.request_failed(&url, source))?;
+            let Some(chunk) = chunk else { break };
+            done += chunk.len() as u64;
+            report(Status::Downloading { done: done.min(total), total });
+            // The writer ends early only with an error, which it gives back below.
+            if sender.send(chunk).await.is_err() {
+                break;
+            }
+        }
+        drop(sender);
+        report(Status::Verifying);
+        writer.await.map_err(|_| Error::Thread { doing: "wrote a blob" })?
+    }
+
+    /// An image that is no index is what it is; when a platform was asked for by name it must be that.
+    async fn check_platform(
+        &self,
+        reference: &Reference,
+        descriptor: &Descriptor,
+        selection: &Selection,
+    ) -> Result<()> {
+        let Selection::Platform(platform) = selection else { return Ok(()) };
+        let variants = self.variants(descriptor).await?;
+        if variants.iter().any(|variant| store::fits(platform, variant)) {
+            return Ok(());
+        }
+        Err(no_variant(reference, selection, store::offered(&variants)))
+    }
+
+    async fn variants(&self, descriptor: &Descriptor) -> Result<Vec<Variant>> {
+        let (store, descriptor) = (self.store.clone(), descriptor.clone());
+        blocking("read a manifest", move || store.variants(&descriptor)).await
+    }
+
+    /// Prepares the image's folders, so that nothing needs unpacking when it is started.
+    async fn unpack(&self, descriptor: &Descriptor) -> Result<()> {
+        let (store, descriptor) = (self.store.clone(), descriptor.clone());
+        let (progress, lease) = (self.progress.clone(), self.lease.clone());
+        blocking("unpacked an image", move || {
+            let image = image::image(store.layout(), &descriptor)?;
+            for layer in &image.layers {
+                lease.protect(&layer.diff_id);
+            }
+            match image.kind {
+                ImageKind::Linux => {
+                    store.unpack(&image, &Limits::default(), &|step| progress(layer_event(step))).map(drop)
+                }
+                ImageKind::WasmFile(_) => store.flatten(&image, &Limits::default()).map(drop),
+                ImageKind::WasmBlob(_) => Ok(()),
+            }?;
+            if let ImageKind::WasmBlob(blob) = &image.kind {
+                progress(event(&blob.digest, Status::PullComplete));
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn layer_event(step: LayerEvent<'_>) -> Event {
+    match step {
+        LayerEvent::Exists { layer, .. } | LayerEvent::Done { layer, .. } => event(layer, Status::PullComplete),
+        LayerEvent::Extracting { layer, .. } => event(layer, Status::Extracting),
+    }
+}
+
+fn write_all(mut ingest: Ingest, mut chunks: mpsc::Receiver<Bytes>) -> Result<()> {
+    while let Some(chunk) = chunks.blocking_recv() {
+        ingest.write_all(&chunk).map_err(Error::file("write blob", "store"))?;
+    }
+    ingest.seal()?.publish().map(drop)
+}
+
+/// Of several variants for this machine's Linux the first is enough; of Wasm all are wanted.
+fn is_wanted(child: &Descriptor, selection: &Selection, found: &mut bool) -> bool {
+    let Some(platform) = &child.platform else { return true };
+    let is_compat = child.annotations.contains_key("module.wasm.image/variant");
+    let mut first_match = |wanted: &Platform| {
+        let hit = wanted.matches(platform) && !*found;
+        *found |= hit && !wanted.is_wasm();
+        hit
+    };
+    match selection {
+        Selection::All => true,
+        Selection::Default => platform.is_wasm() || is_compat || first_match(&Platform::host()),
+        Selection::Platform(wanted) => wanted.is_wasm() && is_compat || first_match(wanted),
+    }
+}
+
+fn no_variant(reference: &Reference, selection: &Selection, offered: String) -> Error {
+    let wanted = match selection {
+        Selection::Platform(platform) => platform.to_string(),
+        Selection::Default => format!("wasi/wasm or {}", Platform::host()),
+        Selection::All => "any platform".to_owned(),
+    };
+    let offered = if offered.is_empty() { "none".to_owned() } else { offered };
+    Error::NoVariant { image: reference.familiar(), wanted, offered }
+}

@@ -1,0 +1,41 @@
+//! proa-registry: images and how they travel. References, digests, manifests, layers, an OCI image layout as the store,
+//! and both ends of the distribution protocol.
+//!
+//! Nouns: a [`Reference`] names an image; a [`Digest`] is its content's name; a [`Descriptor`] points at content; an
+//! [`Image`] is one manifest understood; a [`Layout`] is an OCI image layout on disk and a [`Store`] is a layout with
+//! unpacked layers beside it; [`Client`] talks to registries, [`Server`] is one.
+//!
+//! This crate must not know workloads, isolation, namespaces or any engine. Whatever it reads was written by a
+//! stranger: content is verified against its digest before anything reads it, paths are resolved beneath directory
+//! handles, and every size and count has a bound.
+#![forbid(unsafe_code)]
+
+pub mod archive;
+mod client;
+mod descriptor;
+mod digest;
+mod document;
+mod error;
+mod gc;
+mod image;
+mod layers;
+mod layout;
+pub mod package;
+mod platform;
+mod reference;
+mod server;
+mod store;
+
+pub use archive::{LayoutName, Loaded};
+pub use client::{Client, Credentials, Event, Login, Progress, Pulled, Pushed, Selection, Status};
+pub use descriptor::{Descriptor, media_type};
+pub use digest::{Algorithm, Digest, Verified};
+pub use error::{Error, ErrorKind, Result};
+pub use gc::{Lease, Swept};
+pub use image::{Image, ImageKind, Layer, Variant};
+pub use layers::{LayerEvent, Limits};
+pub use layout::{Ingest, Layout, Sealed};
+pub use platform::Platform;
+pub use reference::Reference;
+pub use server::Server;
+pub use store::{Named, Store};
