@@ -32,7 +32,9 @@ fn run(first: SystemTime, args: &[&str]) -> io::Result<ExitCode> {
         ["args", ref rest @ ..] => rest.iter().try_for_each(|arg| writeln!(out, "{arg}"))?,
         ["cwd"] => writeln!(out, "{}", env::current_dir()?.display())?,
         ["write", path, text] => fs::write(path, text)?,
-        ["append", path, text] => fs::OpenOptions::new().append(true).create(true).open(path)?.write_all(text.as_bytes())?,
+        ["append", path, text] => {
+            fs::OpenOptions::new().append(true).create(true).open(path)?.write_all(text.as_bytes())?
+        }
         ["read", path] => out.write_all(&fs::read(path)?)?,
         ["remove", path] => fs::remove_file(path)?,
         ["list", path] => list(path, &mut out)?,

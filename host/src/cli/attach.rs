@@ -1,0 +1,36 @@
+//! `attach`: takes part in a running container's streams.
+
+use anyhow::bail;
+use clap::{ArgAction, Args};
+
+use super::client::Client;
+use super::door::Door;
+use super::inspect::container_facts;
+use super::session;
+
+/// `proa attach`.
+#[derive(Debug, Args)]
+pub(crate) struct AttachArgs {
+    /// Do not pass standard input on
+    #[arg(long)]
+    no_stdin: bool,
+    /// Pass signals on to the container
+    #[arg(long, action = ArgAction::Set, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    sig_proxy: bool,
+    container: String,
+}
+
+pub(crate) fn run(args: AttachArgs, door: &Door) -> anyhow::Result<u8> {
+    let mut client = Client::connect(door)?;
+    let facts = container_facts(&mut client, &args.container)?;
+    if !facts.running {
+        bail!("cannot attach to `{}`, which does not run\nhint: `proa start -a` starts and attaches", args.container);
+    }
+    let options = session::Options {
+        stdin: facts.open_stdin && !args.no_stdin,
+        tty: facts.tty,
+        sig_proxy: args.sig_proxy && !facts.tty,
+        removed: false,
+    };
+    session::join(client, &facts.id, options)
+}

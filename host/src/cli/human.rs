@@ -1,0 +1,103 @@
+//! Numbers for people, in Docker's words: ages, sizes, short ids.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// `About a minute`, `3 hours`: how long so many seconds are.
+pub(crate) fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, (seconds + 1800) / 3600, seconds / 86_400);
+    match seconds {
+        0 => "Less than a second".to_owned(),
+        1 => "1 second".to_owned(),
+        2..60 => format!("{seconds} seconds"),
+        60..120 => "About a minute".to_owned(),
+        120..3600 => format!("{minutes} minutes"),
+        _ if hours == 1 => "About an hour".to_owned(),
+        _ if hours < 48 => format!("{hours} hours"),
+        _ if hours < 24 * 7 * 2 => format!("{days} days"),
+        _ if hours < 24 * 30 * 2 => format!("{} weeks", days / 7),
+        _ if hours < 24 * 365 * 2 => format!("{} months", days / 30),
+        _ => format!("{} years", days / 365),
+    }
+}
+
+/// How long ago a moment was, given in seconds since 1970.
+pub(crate) fn ago(then: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    match u64::try_from(then) {
+        Ok(then) if then > 0 => format!("{} ago", duration(now.saturating_sub(then))),
+        _ => "N/A".to_owned(),
+    }
+}
+
+/// `2026-11-20 18:43:26 +0000 UTC`.
+pub(crate) fn moment(then: i64) -> String {
+    let nanos = u64::try_from(then).unwrap_or_default().saturating_mul(1_000_000_000);
+    let text = proa::timestamp::rfc3339_nanos(nanos);
+    format!("{} {} +0000 UTC", &text[..10], &text[11..19])
+}
+
+/// Four significant digits in decimal units, as `docker images` has them: `1.23MB`.
+pub(crate) fn size(bytes: u64) -> String {
+    scaled(bytes as f64, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB"])
+}
+
+/// The same in binary units: `1.5MiB`.
+pub(crate) fn memory(bytes: u64) -> String {
+    scaled(bytes as f64, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB"])
+}
+
+fn scaled(mut number: f64, base: f64, units: &[&str]) -> String {
+    let mut unit = 0;
+    while number >= base && unit + 1 < units.len() {
+        number /= base;
+        unit += 1;
+    }
+    let digits = match number {
+        n if n >= 100.0 || unit == 0 => 0,
+        n if n >= 10.0 => 1,
+        _ => 2,
+    };
+    format!("{number:.digits$}{}", units[unit])
+}
+
+/// An id or digest as people read it: twelve digits.
+pub(crate) fn short_id(id: &str) -> &str {
+    let digits = id.strip_prefix("sha256:").unwrap_or(id);
+    digits.get(..12).unwrap_or(digits)
+}
+
+/// At most `most` characters, the last an ellipsis where something was cut.
+pub(crate) fn shorten(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_read_as_in_docker() {
+        for (seconds, expected) in [
+            (0, "Less than a second"),
+            (59, "59 seconds"),
+            (90, "About a minute"),
+            (600, "10 minutes"),
+            (3600, "About an hour"),
+            (7200, "2 hours"),
+            (86_400 * 3, "3 days"),
+            (86_400 * 20, "2 weeks"),
+        ] {
+            assert_eq!(duration(seconds), expected);
+        }
+        for (bytes, expected) in
+            [(0, "0B"), (999, "999B"), (77_214, "77.2kB"), (1_234_567, "1.23MB"), (123_456_789, "123MB")]
+        {
+            assert_eq!(size(bytes), expected);
+        }
+        assert_eq!(shorten("abcdef", 4), "abc…");
+        assert_eq!(short_id("sha256:0123456789abcdef"), "0123456789ab");
+    }
+}

@@ -1,0 +1,37 @@
+//! Columns as Docker prints them: left-aligned, at least ten wide, three blanks between.
+
+use std::io::{self, Write};
+
+/// Prints a head and its rows.
+pub(crate) fn print<const N: usize>(out: &mut impl Write, head: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
+    let mut widths = head.map(|cell| cell.chars().count());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    line(out, &widths, head.iter().copied())?;
+    rows.iter().try_for_each(|row| line(out, &widths, row.iter().map(String::as_str)))
+}
+
+fn line<'a>(out: &mut impl Write, widths: &[usize], cells: impl Iterator<Item = &'a str>) -> io::Result<()> {
+    let mut text = String::new();
+    for (column, (width, cell)) in widths.iter().zip(cells).enumerate() {
+        let last = column + 1 == widths.len();
+        let room = if last { 0 } else { (width + 3).max(10) };
+        text.push_str(&format!("{cell:room$}"));
+    }
+    writeln!(out, "{text}")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn columns_are_ten_wide_or_three_more_than_their_longest_cell() {
+        let mut out = Vec::new();
+        let rows = [["a".to_owned(), "a longer cell".to_owned(), "x".to_owned()]];
+        super::print(&mut out, ["ONE", "TWO", "THREE"], &rows).expect("memory");
+        let expected = "ONE       TWO             THREE\na         a longer cell   x\n";
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);
+    }
+}
