@@ -6,6 +6,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, Response};
@@ -192,11 +193,12 @@ impl Pull<'_> {
         for layer in blobs.iter().skip(1) {
             (self.progress)(event(&layer.digest, Status::PullingFsLayer));
         }
-        let fetched: Vec<bool> =
-            stream::iter(blobs.into_iter().map(|blob| self.blob(blob, blob.digest != manifest.config.digest)))
-                .buffer_unordered(AT_ONCE)
-                .try_collect()
-                .await?;
+        // Boxed one by one: a closure here would have to be general over lifetimes for the whole pull to be `Send`.
+        let mut jobs = Vec::new();
+        for blob in blobs {
+            jobs.push(self.blob(blob, blob.digest != manifest.config.digest).boxed());
+        }
+        let fetched: Vec<bool> = stream::iter(jobs).buffer_unordered(AT_ONCE).try_collect().await?;
         Ok(fetched.contains(&true))
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::io::Read;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Body, Method, StatusCode};
@@ -45,10 +46,11 @@ pub(super) async fn push(
     for blob in &cargo.blobs {
         progress(event(&blob.digest, Status::Preparing));
     }
-    stream::iter(cargo.blobs.iter().map(|blob| push_blob(&remote, store.layout(), blob, &progress)))
-        .buffer_unordered(AT_ONCE)
-        .try_collect::<Vec<()>>()
-        .await?;
+    let mut jobs = Vec::new();
+    for blob in &cargo.blobs {
+        jobs.push(push_blob(&remote, store.layout(), blob, &progress).boxed());
+    }
+    stream::iter(jobs).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
     for document in &cargo.documents {
         push_document(&remote, store.layout(), document, &document.digest.to_string()).await?;
     }

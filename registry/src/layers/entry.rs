@@ -98,7 +98,7 @@ impl<R: Read> Entries<R> {
             };
             self.limits.entries =
                 self.limits.entries.checked_sub(1).ok_or_else(|| malformed("it holds too many entries"))?;
-            let declared = header.entry_size().map_err(|_| malformed("a header's size is not a number"))?;
+            let declared = or_blank(&header.as_old().size, header.entry_size()).map_err(|_| malformed("a header's size is not a number"))?;
             let kind = header.entry_type().as_byte();
             if matches!(kind, b'x' | b'g' | b'L' | b'K') {
                 self.begin_content(declared);
@@ -141,10 +141,12 @@ impl<R: Read> Entries<R> {
             }
         };
         let seconds = || header.mtime().map(|mtime| (i64::try_from(mtime).unwrap_or(0), 0)).unwrap_or((0, 0));
+        let mode = or_blank(&header.as_old().mode, header.mode().map(u64::from));
+        let mode = mode.map_err(|_| refuse("has a mode that is not a number".to_owned()))? as u32 & 0o7777;
         let entry = Entry {
-            mode: header.mode().map_err(|_| refuse("has a mode that is not a number".to_owned()))? & 0o7777,
-            uid: id(extended.uid, header.uid(), "user id")?,
-            gid: id(extended.gid, header.gid(), "group id")?,
+            mode,
+            uid: id(extended.uid, or_blank(&header.as_old().uid, header.uid()), "user id")?,
+            gid: id(extended.gid, or_blank(&header.as_old().gid, header.gid()), "group id")?,
             mtime: extended.mtime.unwrap_or_else(seconds),
             attributes: extended.attributes,
             size: if kind == Kind::File { declared } else { 0 },
@@ -288,6 +290,11 @@ fn relative_path(raw: &[u8], limits: &Limits) -> Result<PathBuf, String> {
         }
     }
     Ok(path)
+}
+
+/// A field left blank is zero, as in every other reader.
+fn or_blank(field: &[u8], parsed: io::Result<u64>) -> io::Result<u64> {
+    if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Ok(0) } else { parsed }
 }
 
 fn malformed(reason: &str) -> Fault {
