@@ -1,0 +1,189 @@
+//! Compiled code on disk.
+//!
+//! ```text
+//! CACHE/
+//!   sha256-<64 hex>-<engine version>-<16 hex of settings and processor>/   visible only when whole and synced
+//!     code.cwasm   0444, mapped by workers
+//!     facts.json   0444, what the compiler found
+//!   .new-<16 hex>/   being written; removed at the next opening
+//! ```
+//! The name is given here, on the trusted side; a compiler returns bytes and knows no name, and a worker sees only the
+//! folder it is handed.
+
+use std::collections::HashMap;
+use std::fs::{self, File, Permissions};
+use std::future::Future;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use proa_wasm::Facts;
+use rustix::fs::MemfdFlags;
+use tokio::sync::OnceCell;
+
+use super::kind_above;
+use crate::error::{Error, Kind, Result};
+use crate::runtime::Artifact;
+
+const FACTS: &str = "facts.json";
+const UNFINISHED: &str = ".new-";
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Cache {
+    folder: PathBuf,
+    fingerprint: OnceCell<String>,
+    /// One lock a digest being compiled, so that all who ask are served by one compilation.
+    compiling: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Cache {
+    /// Opens or makes the cache, and removes what a killed door left unfinished.
+    pub(super) fn open(folder: &Path) -> Result<Cache> {
+        let fail = |error: io::Error| {
+            Error::new(Kind::Failed, format!("open the cache of compiled code `{}`", folder.display())).caused_by(error)
+        };
+        fs::create_dir_all(folder).map_err(fail)?;
+        for entry in fs::read_dir(folder).map_err(fail)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                fs::remove_dir_all(entry.path()).map_err(fail)?;
+            }
+        }
+        Ok(Cache { folder: folder.to_owned(), fingerprint: OnceCell::new(), compiling: Mutex::default() })
+    }
+
+    /// The code of `digest`; on a miss `compile` fills a memfd with code and tells the facts.
+    pub(super) async fn get<F>(&self, digest: &str, compile: impl FnOnce(OwnedFd, OwnedFd) -> F) -> Result<Artifact>
+    where
+        F: Future<Output = Result<Facts>>,
+    {
+        let folder = self.folder.join(self.name(digest).await?);
+        if let Some(artifact) = read(&folder) {
+            return Ok(artifact);
+        }
+        let turn = {
+            let mut compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(compiling.entry(digest.to_owned()).or_default())
+        };
+        let _turn = turn.lock().await;
+        if let Some(artifact) = read(&folder) {
+            return Ok(artifact);
+        }
+        let result = self.fill(&folder, compile).await;
+        self.compiling.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
+        result
+    }
+
+    async fn fill<F>(&self, folder: &Path, compile: impl FnOnce(OwnedFd, OwnedFd) -> F) -> Result<Artifact>
+    where
+        F: Future<Output = Result<Facts>>,
+    {
+        let memory = |name: &str| {
+            rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)
+                .map_err(|errno| Error::new(Kind::Failed, "make memory for compiled code").caused_by(errno))
+        };
+        let (code, report) = (memory("code")?, memory("report")?);
+        let kept = code.try_clone().map_err(|error| Error::new(Kind::Failed, "keep compiled code").caused_by(error))?;
+        let facts = compile(code, report).await?;
+        let unfinished = self.folder.join(format!("{UNFINISHED}{}", super::workers::random_name()?));
+        let written = write(&unfinished, folder, kept, &facts);
+        written.map_err(|error| {
+            let _ = fs::remove_dir_all(&unfinished);
+            Error::new(Kind::Failed, format!("store compiled code in `{}`", folder.display())).caused_by(error)
+        })?;
+        Ok(artifact(folder, facts))
+    }
+
+    async fn name(&self, digest: &str) -> Result<String> {
+        let plain = |digest: &str| digest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_".contains(&byte));
+        if digest.is_empty() || !plain(digest) {
+            return Err(Error::new(Kind::Invalid, format!("`{digest}` is not a digest")));
+        }
+        let fingerprint = self.fingerprint.get_or_try_init(|| async {
+            proa_wasm::fingerprint().map_err(|error| Error::new(Kind::Failed, "name the engine's settings").caused_by(error))
+        });
+        Ok(format!("{}-{}", digest.replace(':', "-"), fingerprint.await?))
+    }
+}
+
+fn artifact(folder: &Path, facts: Facts) -> Artifact {
+    Artifact { folder: folder.to_owned(), kind: kind_above(facts.kind), imports: facts.imports }
+}
+
+/// A folder that exists is whole; one that cannot be read counts as missing and is compiled anew.
+fn read(folder: &Path) -> Option<Artifact> {
+    let facts = serde_json::from_slice(&fs::read(folder.join(FACTS)).ok()?).ok()?;
+    fs::metadata(folder.join(proa_wasm::CODE)).ok()?;
+    Some(artifact(folder, facts))
+}
+
+fn write(unfinished: &Path, folder: &Path, code: OwnedFd, facts: &Facts) -> io::Result<()> {
+    fs::create_dir(unfinished)?;
+    let mut source = File::from(code);
+    io::Seek::rewind(&mut source)?;
+    finish(&unfinished.join(proa_wasm::CODE), |file| io::copy(&mut source, file).map(drop))?;
+    finish(&unfinished.join(FACTS), |file| file.write_all(&serde_json::to_vec_pretty(facts)?))?;
+    File::open(unfinished)?.sync_all()?;
+    match fs::rename(unfinished, folder) {
+        // A folder that could not be read stands in the way.
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            fs::remove_dir_all(folder)?;
+            fs::rename(unfinished, folder)?;
+        }
+        other => other?,
+    }
+    File::open(folder.parent().unwrap_or(folder))?.sync_all()
+}
+
+fn finish(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    fill(&mut file)?;
+    file.set_permissions(Permissions::from_mode(0o444))?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch() -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("proa-cache-{}", super::super::workers::random_name().unwrap()));
+        fs::create_dir(&folder).unwrap();
+        folder
+    }
+
+    fn facts() -> Facts {
+        Facts { kind: proa_wasm::ModuleKind::Module, imports: vec!["wasi_snapshot_preview1".to_owned()] }
+    }
+
+    #[tokio::test]
+    async fn requests_for_one_digest_are_served_by_one_compilation() {
+        let folder = scratch();
+        let cache = Cache::open(&folder).unwrap();
+        let count = std::sync::atomic::AtomicU32::new(0);
+        let compile = |code: OwnedFd, _report: OwnedFd| {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            async move {
+                rustix::io::write(&code, b"native").unwrap();
+                tokio::task::yield_now().await;
+                Ok(facts())
+            }
+        };
+        let (first, second) = tokio::join!(cache.get("sha256:ab", &compile), cache.get("sha256:ab", &compile));
+        assert_eq!(first.unwrap().folder, second.unwrap().folder);
+        assert_eq!(count.into_inner(), 1);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_refused_module_leaves_nothing_behind() {
+        let folder = scratch();
+        let cache = Cache::open(&folder).unwrap();
+        let refuse = |_code: OwnedFd, _report: OwnedFd| async { Err(Error::new(Kind::Invalid, "no")) };
+        assert_eq!(cache.get("sha256:cd", refuse).await.unwrap_err().kind(), Kind::Invalid);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
