@@ -1,0 +1,181 @@
+//! `POST /containers/{id}/attach`: a client's terminal on a container's streams. Output is a follower of the log, so a
+//! client that attaches before the start sees every byte from the start.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
+use hyper::upgrade::OnUpgrade;
+use hyper::{Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use proa_sandbox::Stdin;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
+
+use crate::api::body::Body;
+use crate::api::call::Call;
+use crate::api::framing::{Framing, Wanted, media_type};
+use crate::api::reply::{Answer, Failure, with_type};
+use crate::host::Host;
+use crate::state::{Container, Follower, Status, Until};
+
+/// Attaches: a taken-over connection where the client asks for one, else a streamed body.
+pub(crate) fn attach(host: &Arc<Host>, id: &str, call: Call) -> Answer {
+    let container = host.containers.find(id)?;
+    let (tty, stdin_once, open_stdin) = container.with(|record| {
+        let config = &record.config;
+        (config.tty == Some(true), config.stdin_once == Some(true), config.open_stdin == Some(true))
+    });
+    let (logs, live) = (call.query.truth("logs"), call.query.truth("stream"));
+    let wanted = Wanted {
+        stdout: call.query.truth("stdout"),
+        stderr: call.query.truth("stderr"),
+        framed: !tty,
+        timestamps: false,
+    };
+    let offset = if logs { 0 } else { container.log().tail().len };
+    let until = if live { Until::RunEnds } else { Until::Now };
+    let follower = Follower::new(container.log(), offset, until);
+    let framing = Framing::new(wanted);
+    let stdin = (live && open_stdin && call.query.truth("stdin")).then_some(stdin_once);
+    let media_type = media_type(!tty, call.version);
+
+    if !call.wants_upgrade() {
+        if let Some(once) = stdin {
+            tokio::spawn(feed_body(container, call.body, once));
+        }
+        return Ok(with_type(StatusCode::OK, media_type, Body::stream(follow(follower, framing))));
+    }
+    tokio::spawn(taken_over(container, call.upgrade, follower, framing, stdin));
+    Ok(switching(media_type))
+}
+
+/// 101: the connection is the client's and ours from here.
+pub(crate) fn switching(media_type: &'static str) -> Response<Body> {
+    let mut response = with_type(StatusCode::SWITCHING_PROTOCOLS, media_type, Body::empty());
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    response.headers_mut().insert(UPGRADE, HeaderValue::from_static("tcp"));
+    response
+}
+
+/// The socket behind a taken-over connection, and what the client sent too early.
+pub(crate) async fn take_over(upgrade: OnUpgrade) -> Result<(UnixStream, Bytes), Failure> {
+    let lost = |what: String| Failure::bad_request(format!("take the connection over: {what}"));
+    let upgraded = upgrade.await.map_err(|error| lost(error.to_string()))?;
+    let parts = upgraded.downcast::<TokioIo<UnixStream>>().map_err(|_| lost("it is no unix socket".to_owned()))?;
+    Ok((parts.io.into_inner(), parts.read_buf))
+}
+
+/// A follower as a stream of what goes over the connection.
+pub(crate) fn follow(follower: Follower, framing: Framing) -> impl futures_util::Stream<Item = Bytes> + Send + 'static {
+    stream::unfold((follower, framing), |(mut follower, mut framing)| async move {
+        loop {
+            let bytes = match follower.next().await {
+                Ok(Some(entries)) => framing.encode(&entries),
+                Ok(None) => return None,
+                Err(error) => {
+                    tracing::warn!("read a container's log: {error}");
+                    return None;
+                }
+            };
+            if !bytes.is_empty() {
+                return Some((bytes, (follower, framing)));
+            }
+        }
+    })
+}
+
+async fn taken_over(
+    container: Arc<Container>,
+    upgrade: OnUpgrade,
+    mut follower: Follower,
+    mut framing: Framing,
+    stdin: Option<bool>,
+) {
+    let Ok((socket, early)) = take_over(upgrade).await else { return };
+    let (reader, mut writer) = socket.into_split();
+    let input = match stdin {
+        Some(once) => Some(tokio::spawn(feed(container.clone(), early.chain_reader(reader), once))),
+        None => Some(tokio::spawn(watch_for_end(reader))),
+    };
+    let output = async {
+        while let Ok(Some(entries)) = follower.next().await {
+            let bytes = framing.encode(&entries);
+            if writer.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    };
+    output.await;
+    // Told to the client before the reading half is let go, which would look like a broken connection.
+    let _ = writer.shutdown().await;
+    if let Some(input) = input {
+        input.abort();
+    }
+}
+
+/// What was sent early, then the socket.
+trait ChainReader {
+    fn chain_reader(self, reader: OwnedReadHalf) -> impl AsyncRead + Send + Unpin + 'static;
+}
+
+impl ChainReader for Bytes {
+    fn chain_reader(self, reader: OwnedReadHalf) -> impl AsyncRead + Send + Unpin + 'static {
+        AsyncReadExt::chain(std::io::Cursor::new(self), reader)
+    }
+}
+
+/// A client that may not write may still go away; nothing else is expected of it.
+async fn watch_for_end(mut reader: OwnedReadHalf) {
+    let mut buffer = [0; 512];
+    while matches!(reader.read(&mut buffer).await, Ok(1..)) {}
+}
+
+/// Feeds what the client writes to the guest, from its start on; the client's half-close ends the guest's input where
+/// it was opened for one client only.
+async fn feed(container: Arc<Container>, mut reader: impl AsyncRead + Unpin, once: bool) {
+    let Some(mut stdin) = stdin(&container).await else { return };
+    let mut buffer = vec![0; 32 * 1024];
+    loop {
+        match reader.read(&mut buffer).await {
+            Ok(length @ 1..) => {
+                if stdin.write(&buffer[..length]).await.is_err() {
+                    return;
+                }
+            }
+            Ok(_) | Err(_) => break,
+        }
+    }
+    end(&container, &mut stdin, once).await;
+}
+
+async fn feed_body(container: Arc<Container>, mut body: Incoming, once: bool) {
+    let Some(mut stdin) = stdin(&container).await else { return };
+    while let Some(Ok(frame)) = body.frame().await {
+        if let Ok(bytes) = frame.into_data()
+            && stdin.write(&bytes).await.is_err()
+        {
+            return;
+        }
+    }
+    end(&container, &mut stdin, once).await;
+}
+
+async fn end(container: &Container, stdin: &mut Stdin, once: bool) {
+    if once && let Err(error) = stdin.close().await {
+        // The guest may have ended first.
+        tracing::debug!(container = container.id(), "close its input: {error}");
+    }
+}
+
+/// The guest's input once it runs; `None` when it never will.
+async fn stdin(container: &Container) -> Option<Stdin> {
+    let mut news = container.news();
+    let ready = news.wait_for(|news| news.status == Status::Running || news.gone).await;
+    let gone = ready.is_ok_and(|news| news.gone);
+    if gone { None } else { container.sandbox()?.stdin() }
+}

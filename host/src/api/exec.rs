@@ -1,0 +1,201 @@
+//! `exec`: one more program in a running container, its streams on a connection of its own.
+
+use std::sync::Arc;
+
+use bollard_stubs::models::{ExecConfig, ExecInspectResponse, ExecStartConfig, ProcessConfig};
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::upgrade::OnUpgrade;
+use proa_sandbox::{Output, Sandbox, Stdin, Stream};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use crate::api::attach::{switching, take_over};
+use crate::api::body::{self, Body};
+use crate::api::call::Call;
+use crate::api::framing::{header, media_type};
+use crate::api::reply::{Answer, empty, ok, with_type};
+use crate::api::{containers, reply};
+use crate::error::Error;
+use crate::host::Host;
+use crate::host::exec::Exec;
+
+/// `POST /containers/{id}/exec`.
+pub(crate) async fn create(host: &Arc<Host>, id: &str, call: Call) -> Answer {
+    let container = host.containers.find(id)?;
+    let config: ExecConfig = body::json(call.body).await?;
+    let exec = host.exec_create(container, config).await?;
+    Ok(reply::json(StatusCode::CREATED, &json!({ "Id": exec.id })))
+}
+
+/// `POST /exec/{id}/start`: the connection first, then the program, as dockerd does: what goes wrong with the program
+/// is said on the stream, and its code is found by inspect.
+pub(crate) async fn start(host: &Arc<Host>, id: &str, call: Call) -> Answer {
+    let exec = host.execs.find(id)?;
+    exec.container.running()?;
+    if exec.progress().begun {
+        return Err(Error::Conflict(format!("exec {id} has already run")).into());
+    }
+    let version = call.version;
+    let upgrading = call.wants_upgrade();
+    let config: ExecStartConfig = body::json(call.body).await?;
+    if config.detach == Some(true) {
+        let sandbox = host.exec_start(&exec).await?;
+        tokio::spawn(finish_alone(host.clone(), exec, sandbox));
+        return Ok(empty(StatusCode::OK));
+    }
+    let framed = exec.config.tty != Some(true);
+    let media_type = media_type(framed, version);
+    if !upgrading {
+        let sandbox = host.exec_start(&exec).await?;
+        return Ok(with_type(StatusCode::OK, media_type, streamed(host.clone(), exec, sandbox, framed)));
+    }
+    tokio::spawn(taken_over(host.clone(), exec, call.upgrade, framed));
+    Ok(switching(media_type))
+}
+
+/// `GET /exec/{id}/json`.
+pub(crate) fn inspect(host: &Host, id: &str) -> Answer {
+    let exec = host.execs.find(id)?;
+    let (config, progress) = (&exec.config, exec.progress());
+    let mut words = config.cmd.clone().unwrap_or_default().into_iter();
+    ok(&ExecInspectResponse {
+        can_remove: Some(false),
+        detach_keys: Some(config.detach_keys.clone().unwrap_or_default()),
+        id: Some(exec.id.clone()),
+        running: Some(progress.running),
+        exit_code: progress.exit_code.map(i64::from),
+        process_config: Some(ProcessConfig {
+            privileged: Some(false),
+            user: Some(config.user.clone().unwrap_or_default()),
+            tty: Some(config.tty.unwrap_or(false)),
+            entrypoint: words.next(),
+            arguments: Some(words.collect()),
+        }),
+        open_stdin: Some(config.attach_stdin.unwrap_or(false)),
+        open_stderr: Some(config.attach_stderr.unwrap_or(false)),
+        open_stdout: Some(config.attach_stdout.unwrap_or(false)),
+        container_id: Some(exec.container.id().to_owned()),
+        pid: Some(progress.pid.map_or(0, i64::from)),
+    })
+}
+
+/// `POST /exec/{id}/resize`.
+pub(crate) async fn resize(host: &Host, id: &str, call: &Call) -> Answer {
+    let exec = host.execs.find(id)?;
+    let (rows, columns) = containers::size(call)?;
+    let Some(sandbox) = exec.progress().sandbox else {
+        return Err(Error::Conflict(format!("exec {id} is not running")).into());
+    };
+    sandbox.resize(rows, columns).await.map_err(|source| Error::Sandbox {
+        attempt: "resize the terminal of exec",
+        container: id.to_owned(),
+        source,
+    })?;
+    Ok(empty(StatusCode::OK))
+}
+
+async fn taken_over(host: Arc<Host>, exec: Arc<Exec>, upgrade: OnUpgrade, framed: bool) {
+    let Ok((socket, early)) = take_over(upgrade).await else { return };
+    let (reader, mut writer) = socket.into_split();
+    match host.exec_start(&exec).await {
+        Ok(sandbox) => {
+            let input = exec.config.attach_stdin.unwrap_or(false).then(|| sandbox.stdin()).flatten();
+            let input = tokio::spawn(feed(input, early, reader));
+            if let Some(output) = sandbox.output() {
+                pump(output, &mut writer, framed, &sandbox).await;
+            }
+            host.exec_finish(&exec, &sandbox).await;
+            input.abort();
+        }
+        Err(error) => {
+            let text = format!("{}\r\n", error.sentence());
+            let _ = send(&mut writer, Stream::Stderr, text.as_bytes(), framed).await;
+        }
+    }
+    let _ = writer.shutdown().await;
+}
+
+async fn feed(stdin: Option<Stdin>, early: Bytes, mut reader: OwnedReadHalf) {
+    let mut buffer = vec![0; 32 * 1024];
+    let Some(mut stdin) = stdin else {
+        // Nothing is expected of the client but its going away.
+        while matches!(reader.read(&mut buffer).await, Ok(1..)) {}
+        return;
+    };
+    if !early.is_empty() && stdin.write(&early).await.is_err() {
+        return;
+    }
+    while let Ok(length @ 1..) = reader.read(&mut buffer).await {
+        if stdin.write(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+    // The program may have ended first.
+    let _ = stdin.close().await;
+}
+
+/// Sends what the program prints until its streams end, or it has ended and nothing more is waiting: a program that
+/// left a child in the background would hold them open for ever. A client that is gone leaves the output unread by
+/// nobody: it is still consumed, so that the program does not block.
+async fn pump(mut output: Output, writer: &mut OwnedWriteHalf, framed: bool, sandbox: &Sandbox) {
+    let mut connected = true;
+    while let Some((stream, bytes)) = next(&mut output, sandbox).await {
+        connected = connected && send(writer, stream, &bytes, framed).await.is_ok();
+        if output.consume().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn next(output: &mut Output, sandbox: &Sandbox) -> Option<(Stream, Vec<u8>)> {
+    let peeked = tokio::select! {
+        biased;
+        peeked = output.peek() => peeked,
+        _ = sandbox.wait() => tokio::time::timeout(AFTERGLOW, output.peek()).await.unwrap_or(Ok(None)),
+    };
+    let chunk = peeked.ok().flatten()?;
+    Some((chunk.stream, chunk.bytes))
+}
+
+/// How long output may still come after a program's end when its streams stay open.
+const AFTERGLOW: std::time::Duration = std::time::Duration::from_millis(200);
+
+async fn send(writer: &mut OwnedWriteHalf, stream: Stream, bytes: &[u8], framed: bool) -> std::io::Result<()> {
+    if framed {
+        writer.write_all(&header(stream, bytes.len())).await?;
+    }
+    writer.write_all(bytes).await
+}
+
+fn streamed(host: Arc<Host>, exec: Arc<Exec>, sandbox: Sandbox, framed: bool) -> Body {
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(4);
+    tokio::spawn(async move {
+        if let Some(mut output) = sandbox.output() {
+            while let Some((stream, bytes)) = next(&mut output, &sandbox).await {
+                let piece = if framed { [&header(stream, bytes.len())[..], &bytes].concat() } else { bytes };
+                // A client that is gone does not end the program.
+                let _ = sender.send(piece.into()).await;
+                if output.consume().await.is_err() {
+                    break;
+                }
+            }
+        }
+        host.exec_finish(&exec, &sandbox).await;
+    });
+    Body::stream(futures_util::stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|piece| (piece, receiver))
+    }))
+}
+
+async fn finish_alone(host: Arc<Host>, exec: Arc<Exec>, sandbox: Sandbox) {
+    if let Some(mut output) = sandbox.output() {
+        while next(&mut output, &sandbox).await.is_some() {
+            if output.consume().await.is_err() {
+                break;
+            }
+        }
+    }
+    host.exec_finish(&exec, &sandbox).await;
+}

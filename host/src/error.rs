@@ -1,0 +1,114 @@
+//! The host's one error: what was attempted, on what, and why not. Doors map it to status and exit codes.
+
+use std::path::PathBuf;
+
+use proa_sandbox::Kind;
+
+/// The host's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("No such container: {0}")]
+    FindContainer(String),
+    #[error("No such image: {0}")]
+    FindImage(String),
+    #[error("No such exec instance: {0}")]
+    FindExec(String),
+    #[error("network {0} not found")]
+    FindNetwork(String),
+    #[error("multiple IDs found with provided prefix: {0}")]
+    AmbiguousPrefix(String),
+    /// Docker's words, because clients look for them.
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or rename) that container to be able to reuse that name."
+    )]
+    ReserveName { name: String, holder: String },
+    /// The request is wrong; one sentence.
+    #[error("{0}")]
+    Invalid(String),
+    /// The container is not in a state that allows the verb; one sentence.
+    #[error("{0}")]
+    Conflict(String),
+    /// It already is as asked.
+    #[error("the container already is as asked")]
+    NotModified,
+    /// Not there yet; one sentence.
+    #[error("{0}")]
+    Unsupported(String),
+    /// Policy forbids it; one sentence.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The node has no room; one sentence with the numbers.
+    #[error("{0}")]
+    Admit(String),
+    /// The guest's program is missing or cannot be executed; the text is made for Docker's clients, which look into it.
+    #[error("{message}")]
+    StartProgram { code: u8, message: String },
+    #[error("{attempt} `{container}`")]
+    Sandbox { attempt: &'static str, container: String, source: proa_sandbox::Error },
+    #[error("compile `{reference}`")]
+    Compile { reference: String, source: proa_sandbox::Error },
+    #[error("open the runtimes below `{root}`")]
+    OpenRuntimes { root: PathBuf, source: proa_sandbox::Error },
+    #[error("stop the runtimes")]
+    StopRuntimes { source: proa_sandbox::Error },
+    #[error("{attempt} `{reference}`")]
+    Image { attempt: &'static str, reference: String, source: proa_registry::Error },
+    #[error("open the image store `{path}`")]
+    OpenStore { path: PathBuf, source: proa_registry::Error },
+    #[error("{attempt} `{path}`")]
+    File { attempt: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("read the record `{path}`")]
+    ReadRecord { path: PathBuf, source: serde_json::Error },
+    #[error("read the policy `{path}`")]
+    ReadPolicy { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("another host holds the root `{0}`")]
+    LockRoot(PathBuf),
+    #[error("something already listens on `{0}`")]
+    SocketInUse(PathBuf),
+    #[error("publish port {port} at `{address}`")]
+    Publish { port: u16, address: String, source: std::io::Error },
+    /// The host is on its way out.
+    #[error("the host is stopping")]
+    Stopping,
+}
+
+impl Error {
+    /// Makes a closure that says which file was touched and why.
+    pub(crate) fn file(attempt: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::File { attempt, path, source }
+    }
+
+    /// What the waist says a caller can do about it, where the waist said it.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Error::Sandbox { source, .. } | Error::Compile { source, .. } | Error::StopRuntimes { source } => {
+                Some(source.kind())
+            }
+            _ => None,
+        }
+    }
+
+    /// One sentence with its causes, and the hint for a known misuse on a line of its own.
+    pub fn sentence(&self) -> String {
+        let mut text = self.to_string();
+        let mut hint = None;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let part = error.to_string();
+            // Some libraries repeat their cause's text in their own.
+            if !text.ends_with(&part) {
+                text = format!("{text}: {part}");
+            }
+            hint = hint.or(error.downcast_ref::<proa_sandbox::Error>().and_then(proa_sandbox::Error::hint_text));
+            cause = error.source();
+        }
+        match hint {
+            Some(hint) => format!("{text}\nhint: {hint}"),
+            None => text,
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! One node's proa: it chooses, admits, runs. The whole of `proa run` stands in [`Host::create`] and [`Host::start`]:
+//! resolve, allow, admit, prepare, record; then admit, plan, create, start, supervise.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use proa_registry::Platform;
+use proa_sandbox::{Availability, Kind, Runtimes};
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, watch};
+
+use crate::error::{Error, Result};
+use crate::images::Images;
+use crate::permit::Account;
+use crate::policy::{DEFAULT_TENANT, Policy, asked_isolation};
+use crate::request::{Request, TENANT_LABEL, merge};
+use crate::state::record::{Content, User};
+use crate::state::{Container, Log, Record, Status, Table, table};
+use crate::timestamp::unix_nanos;
+use crate::{checks, ports, scheduler, spec, supervisor};
+
+mod end;
+pub mod exec;
+mod name;
+mod open;
+
+pub use end::Condition;
+
+/// How a host is opened.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Everything is keyed by it; made when missing.
+    pub root: PathBuf,
+    /// Bounds what tenants may use; none allows everything.
+    pub policy: Option<PathBuf>,
+    /// Bytes of memory to give out; `None` is the node's memory.
+    pub capacity_memory: Option<u64>,
+}
+
+/// One node's proa.
+#[derive(Debug)]
+pub struct Host {
+    root: PathBuf,
+    /// 64 hex digits that name this root, for `info`.
+    pub id: String,
+    pub images: Images,
+    pub containers: Table,
+    pub execs: exec::Execs,
+    account: Account,
+    policy: Policy,
+    /// Empty once the host was told to stop everything.
+    runtimes: RwLock<Option<Runtimes>>,
+    availability: OnceCell<Vec<Availability>>,
+    /// True once everything was stopped and the server may go.
+    stopped: watch::Sender<bool>,
+}
+
+/// What [`Host::create`] made.
+#[derive(Debug)]
+pub struct Created {
+    pub container: Arc<Container>,
+    pub warnings: Vec<String>,
+}
+
+impl Host {
+    /// Makes a container; nothing runs yet.
+    pub async fn create(&self, request: Request) -> Result<Created> {
+        let runtimes = self.runtimes().await?;
+        let (record, _lease) = self.lower(&request, &runtimes).await?;
+        let warnings = checks::check(&record)?;
+        let container = self.record(record, request.name.as_deref())?;
+        Ok(Created { container, warnings })
+    }
+
+    /// Lets a container run; answers once its program has begun.
+    pub async fn start(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
+        let _turn = container.turn.lock().await;
+        if container.status() == Status::Running {
+            return Err(Error::NotModified);
+        }
+        supervisor::until_free(container).await;
+        match self.launch(container).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let error = supervisor::explain_start(error, container);
+                self.give_up(container, &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The plan of what `request` would run, as text; runs nothing.
+    pub async fn plan(&self, request: Request) -> Result<String> {
+        let runtimes = self.runtimes().await?;
+        let (record, _lease) = self.lower(&request, &runtimes).await?;
+        checks::check(&record)?;
+        let workload = spec::workload(&record, &self.folder(&record.id))?;
+        runtimes.plan(&workload).map_err(|source| Error::Sandbox {
+            attempt: "plan",
+            container: request.image(),
+            source,
+        })
+    }
+
+    /// What each isolation lacks on this machine, found by trying once.
+    pub async fn availability(&self) -> Result<&[Availability]> {
+        let runtimes = self.runtimes().await?;
+        Ok(self.availability.get_or_init(|| runtimes.availability()).await)
+    }
+
+    /// Bytes of memory the scheduler gives out, and of those given.
+    pub fn account(&self) -> (u64, u64) {
+        self.account.numbers()
+    }
+
+    /// Where everything lies.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Becomes true once everything was stopped.
+    pub fn stopped(&self) -> watch::Receiver<bool> {
+        self.stopped.subscribe()
+    }
+
+    /// The containers that run now.
+    pub fn running(&self) -> usize {
+        self.containers.all().iter().filter(|container| container.status() == Status::Running).count()
+    }
+
+    /// Request to record: resolve, allow, admit, prepare. The lease keeps the image until the record names it.
+    async fn lower(&self, request: &Request, runtimes: &Runtimes) -> Result<(Record, proa_registry::Lease)> {
+        let image_name = request.image();
+        let platform = platform(request.platform.as_deref())?;
+        let found = self.images.find(&image_name).await?;
+        let tenant = request.label(TENANT_LABEL).filter(|name| !name.is_empty()).unwrap_or(DEFAULT_TENANT).to_owned();
+        let asked = asked_isolation(request.asked_isolation())?;
+        let offer = found.offer(platform.as_ref());
+        if !offer.wasm && !offer.linux {
+            return Err(Error::FindImage(match &platform {
+                Some(platform) => format!("{image_name}: the image here offers nothing for the platform {platform}"),
+                None => format!("{image_name}: the image here offers neither Wasm nor this machine's architecture"),
+            }));
+        }
+        let isolation = self.policy.choose(&tenant, asked, offer, &image_name)?;
+        let image = self.images.variant(&found, isolation.is_wasm(), platform.as_ref()).await?;
+        let lease = self.images.store().lease();
+        lease.protect(&image.descriptor.digest);
+
+        let host = &request.host_config;
+        let bytes = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).filter(|value| *value > 0);
+        let demand = scheduler::demand(isolation, bytes(host.memory_reservation), bytes(host.memory));
+        if demand > self.account.numbers().0 {
+            return Err(Error::Admit(scheduler::never_fits(demand, self.account.numbers().0)));
+        }
+
+        let mut config = merge(&image.config, &request.config)?;
+        let content = self.images.content(&image, &image_name, runtimes).await?;
+        let user = self.user(&image.descriptor.digest, &content, request, &config).await?;
+        if isolation.is_wasm() && config.entrypoint.as_ref().is_none_or(Vec::is_empty) {
+            // A bare module names no program; its guests still expect one as argument 0.
+            config.entrypoint = Some(vec![name::program(&image_name)]);
+        }
+        let record = Record {
+            id: crate::random_id(),
+            name: String::new(),
+            created: unix_nanos(std::time::SystemTime::now()),
+            image: image_name,
+            image_id: found.id(),
+            manifest: image.descriptor.digest.to_string(),
+            tenant,
+            isolation,
+            config,
+            host_config: host.clone(),
+            content,
+            user,
+            demand,
+            status: Status::Created,
+            pid: None,
+            started: None,
+            finished: None,
+            exit_code: Some(0),
+            oom_killed: false,
+            error: String::new(),
+            ports: Vec::new(),
+        };
+        Ok((record, lease))
+    }
+
+    async fn user(
+        &self,
+        manifest: &proa_registry::Digest,
+        content: &Content,
+        request: &Request,
+        config: &bollard_stubs::models::ContainerConfig,
+    ) -> Result<User> {
+        let Content::Layers { lower } = content else { return Ok(User::default()) };
+        let mut user = self.images.user(manifest, lower, config.user.as_deref().unwrap_or_default()).await?;
+        for group in request.host_config.group_add.iter().flatten() {
+            let gid = self.images.user(manifest, lower, &format!("0:{group}")).await?.gid;
+            if !user.groups.contains(&gid) {
+                user.groups.push(gid);
+            }
+        }
+        Ok(user)
+    }
+
+    /// Puts a new container on disk and into the table, whole or not at all.
+    fn record(&self, mut record: Record, name: Option<&str>) -> Result<Arc<Container>> {
+        record.name = match name {
+            Some(name) => {
+                table::check_name(name)?;
+                self.containers.reserve(name, &record.id)?;
+                name.to_owned()
+            }
+            None => name::reserve_some(&self.containers, &record.id)?,
+        };
+        let folder = self.folder(&record.id);
+        let made = || -> Result<()> {
+            std::fs::create_dir(&folder).map_err(Error::file("make", &folder))?;
+            if !record.isolation.is_wasm() {
+                spec::files::write(&record, &folder)?;
+            }
+            record.write(&folder)
+        };
+        if let Err(error) = made() {
+            self.containers.release(&record.name, &record.id);
+            let _ = std::fs::remove_dir_all(&folder);
+            return Err(error);
+        }
+        let log = Log::new(folder.join("log"));
+        let container = Arc::new(Container::new(record, folder, log));
+        self.containers.insert(container.clone());
+        Ok(container)
+    }
+
+    async fn launch(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
+        let runtimes = self.runtimes().await?;
+        let record = container.record();
+        let permit = self.account.admit(record.demand)?;
+        let workload = spec::workload(&record, container.folder())?;
+        let (listeners, ports) = ports::open(&ports::wanted(&record.host_config)?)?;
+        let failed = |source| Error::Sandbox { attempt: "start container", container: record.id.clone(), source };
+        let sandbox = runtimes.create(&workload, listeners).await.map_err(failed)?;
+        container.hold(sandbox.clone());
+        sandbox.start().await.map_err(failed)?;
+        // Recorded after the start, while the guest already runs: a host that dies in between is told by the runtime.
+        container.begin(sandbox.pid(), ports)?;
+        tokio::spawn(supervisor::supervise(self.clone(), container.clone(), sandbox, permit));
+        Ok(())
+    }
+
+    /// A start that failed leaves nothing but a record that says so, or, with `--rm`, nothing at all.
+    async fn give_up(self: &Arc<Self>, container: &Arc<Container>, error: &Error) {
+        if let Some(sandbox) = container.sandbox() {
+            supervisor::delete(container, &sandbox).await;
+        }
+        let code = match error {
+            Error::StartProgram { code, .. } => *code,
+            _ => 128,
+        };
+        if let Err(error) = container.fail_start(code, &error.sentence()) {
+            tracing::warn!(container = container.id(), "{}", error.sentence());
+        }
+        if container.with(|record| record.host_config.auto_remove == Some(true)) {
+            self.discard(container).await;
+        }
+    }
+
+    fn folder(&self, id: &str) -> PathBuf {
+        self.root.join("containers").join(id)
+    }
+
+    /// The runtimes, for as long as the guard lives.
+    async fn runtimes(&self) -> Result<RwLockReadGuard<'_, Runtimes>> {
+        RwLockReadGuard::try_map(self.runtimes.read().await, Option::as_ref).map_err(|_| Error::Stopping)
+    }
+}
+
+impl Request {
+    /// The image asked for.
+    pub fn image(&self) -> String {
+        self.config.image.clone().unwrap_or_default()
+    }
+}
+
+/// Whether an error of the waist is about the guest's program, with Docker's exit code for it.
+pub fn program_code(kind: Kind) -> Option<u8> {
+    match kind {
+        Kind::NotFound => Some(127),
+        Kind::NotExecutable => Some(126),
+        _ => None,
+    }
+}
+
+fn platform(asked: Option<&str>) -> Result<Option<Platform>> {
+    match asked {
+        None | Some("") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|source| Error::Image {
+            attempt: "understand the platform",
+            reference: text.to_owned(),
+            source,
+        }),
+    }
+}

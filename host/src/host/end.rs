@@ -1,0 +1,251 @@
+//! How containers end: stop, kill, wait, remove, and the end of everything.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::join_all;
+
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::state::status::Refusal;
+use crate::state::{Container, Status};
+use crate::supervisor;
+
+/// What a waiter waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    NotRunning,
+    NextExit,
+    Removed,
+}
+
+/// The numbers of the signals that have names; `SIG` may be left out, and a number stands for itself.
+const SIGNALS: [(&str, i32); 31] = [
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("BUS", 7),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("STKFLT", 16),
+    ("CHLD", 17),
+    ("CONT", 18),
+    ("STOP", 19),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("URG", 23),
+    ("XCPU", 24),
+    ("XFSZ", 25),
+    ("VTALRM", 26),
+    ("PROF", 27),
+    ("WINCH", 28),
+    ("IO", 29),
+    ("PWR", 30),
+    ("SYS", 31),
+];
+
+const TERM: i32 = 15;
+const KILL: i32 = 9;
+
+/// What `docker stop` waits before it kills, in seconds.
+const GRACE: i64 = 10;
+
+impl Host {
+    /// Sends a signal by name or number; empty is KILL.
+    pub async fn kill(&self, container: &Container, signal: &str) -> Result<()> {
+        let number = if signal.is_empty() { KILL } else { parse_signal(signal)? };
+        let sandbox = container.running().map_err(|_| {
+            Error::Conflict(format!("cannot kill container: {0}: container {0} is not running", container.id()))
+        })?;
+        let failed =
+            |source| Error::Sandbox { attempt: "signal container", container: container.id().to_owned(), source };
+        sandbox.signal(number).await.map_err(failed)
+    }
+
+    /// Asks a container to end, and ends it after `seconds` (its own or Docker's grace by default; negative waits for
+    /// ever).
+    pub async fn stop(&self, container: &Container, signal: Option<&str>, seconds: Option<i64>) -> Result<()> {
+        let Ok(sandbox) = container.running() else { return Err(Error::NotModified) };
+        let (own_signal, own_grace) =
+            container.with(|record| (record.config.stop_signal.clone(), record.config.stop_timeout));
+        let number = match signal.map(str::to_owned).or(own_signal).filter(|signal| !signal.is_empty()) {
+            Some(signal) => parse_signal(&signal)?,
+            None => TERM,
+        };
+        let failed =
+            |source| Error::Sandbox { attempt: "stop container", container: container.id().to_owned(), source };
+        let mut news = container.news();
+        sandbox.signal(number).await.map_err(failed)?;
+        let ended = news.wait_for(|news| news.status != Status::Running);
+        match seconds.or(own_grace).unwrap_or(GRACE) {
+            grace @ 0.. => {
+                if tokio::time::timeout(Duration::from_secs(grace.cast_unsigned()), ended).await.is_ok() {
+                    return Ok(());
+                }
+            }
+            _ => {
+                let _ = ended.await;
+                return Ok(());
+            }
+        }
+        // It may have ended by itself meanwhile, which is all that was asked.
+        if let Ok(sandbox) = container.running() {
+            sandbox.signal(KILL).await.map_err(failed)?;
+        }
+        let _ = news.wait_for(|news| news.status != Status::Running).await;
+        Ok(())
+    }
+
+    /// Waits; the answer is the exit code, `None` when nobody knows it.
+    pub fn wait(
+        &self,
+        container: Arc<Container>,
+        condition: Condition,
+    ) -> impl Future<Output = (Option<u8>, String)> + Send + 'static {
+        let mut news = container.news();
+        let exits = news.borrow().exits;
+        async move {
+            let _ = news
+                .wait_for(|news| match condition {
+                    Condition::NotRunning => news.status != Status::Running,
+                    Condition::NextExit => news.exits > exits || news.gone,
+                    Condition::Removed => news.gone,
+                })
+                .await;
+            container.with(|record| (record.exit_code, record.error.clone()))
+        }
+    }
+
+    /// Removes a container; one that runs only by `force`, which kills it.
+    pub async fn remove(&self, container: &Arc<Container>, force: bool) -> Result<()> {
+        let name = container.with(|record| record.name.clone());
+        if container.status() == Status::Running {
+            if !force {
+                return Err(Error::Conflict(format!(
+                    "cannot remove container \"/{name}\": container is running: stop the container before removing or force remove"
+                )));
+            }
+            if let Ok(sandbox) = container.running() {
+                // It may end by itself at any moment; what counts is that it does not run afterwards.
+                let _ = sandbox.signal(KILL).await;
+            }
+            let _ = container.news().wait_for(|news| news.status != Status::Running).await;
+        }
+        let auto_remove = container.with(|record| record.host_config.auto_remove == Some(true));
+        if auto_remove && container.news().borrow().exits > 0 {
+            // Its supervisor removes it; two removals would only race.
+            let _ = container.news().wait_for(|news| news.gone || news.status == Status::Dead).await;
+            return Ok(());
+        }
+        let _turn = container.turn.lock().await;
+        supervisor::until_free(container).await;
+        self.take_away(container, &name).await
+    }
+
+    /// Removes a container that ended by itself and was to go then.
+    pub(crate) async fn discard(&self, container: &Arc<Container>) {
+        let name = container.with(|record| record.name.clone());
+        if let Err(error) = self.take_away(container, &name).await {
+            tracing::error!(container = container.id(), "{}", error.sentence());
+        }
+    }
+
+    /// Ends every container, then the runtimes. The server goes when this has answered.
+    pub async fn stop_all(&self) -> Result<()> {
+        let Some(runtimes) = self.runtimes.write().await.take() else { return Err(Error::Stopping) };
+        let containers = self.containers.all();
+        let stops = containers.iter().map(|container| async {
+            match self.stop(container, None, None).await {
+                Ok(()) | Err(Error::NotModified) => {}
+                Err(error) => tracing::error!(container = container.id(), "{}", error.sentence()),
+            }
+            supervisor::until_free(container).await;
+        });
+        join_all(stops).await;
+        let result = runtimes.stop().await.map_err(|source| Error::StopRuntimes { source });
+        self.stopped.send_replace(true);
+        result
+    }
+
+    /// What no garbage collection may take: the images of all containers.
+    pub fn images_in_use(&self) -> HashSet<proa_registry::Digest> {
+        let all = self.containers.all();
+        let digests = all.iter().flat_map(|container| {
+            container.with(|record| [record.image_id.parse().ok(), record.manifest.parse().ok()])
+        });
+        digests.flatten().collect()
+    }
+
+    async fn take_away(&self, container: &Arc<Container>, name: &str) -> Result<()> {
+        match container.begin_removal() {
+            Ok(()) => {}
+            Err(Refusal::Already | Refusal::Removing) => {
+                return Err(Error::Conflict(format!("removal of container {name} is already in progress")));
+            }
+            Err(Refusal::Running | Refusal::NotRunning) => {
+                return Err(Error::Conflict(format!("cannot remove container \"/{name}\": container is running")));
+            }
+        }
+        if let Some(sandbox) = container.sandbox() {
+            supervisor::delete(container, &sandbox).await;
+        }
+        match std::fs::remove_dir_all(container.folder()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => {
+                let error = Error::File { attempt: "remove", path: container.folder().to_owned(), source };
+                container.fail_removal(&error.sentence());
+                return Err(error);
+            }
+        }
+        self.containers.remove(container);
+        self.execs.forget_container(container.id());
+        container.gone();
+        Ok(())
+    }
+}
+
+/// An exit nobody saw: the zygote or worker that was its witness is gone.
+pub(crate) fn unknown_exit() -> proa_sandbox::Exit {
+    proa_sandbox::Exit {
+        code: None,
+        oom_killed: false,
+        reason: Some("its exit status is unknown: the process that held it is gone".to_owned()),
+        at: SystemTime::now(),
+    }
+}
+
+fn parse_signal(text: &str) -> Result<i32> {
+    let upper = text.to_ascii_uppercase();
+    let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let named = SIGNALS.iter().find(|(name, _)| *name == bare).map(|(_, number)| *number);
+    let real_time = bare.strip_prefix("RTMIN+").and_then(|add| add.parse::<i32>().ok()).map(|add| 34 + add);
+    let number = named.or(real_time).or_else(|| text.parse().ok());
+    number.filter(|number| (1..=64).contains(number)).ok_or_else(|| Error::Invalid(format!("invalid signal: {text}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_signal;
+
+    #[test]
+    fn signals_are_named_in_every_way_docker_takes() {
+        for (text, number) in [("SIGTERM", 15), ("term", 15), ("9", 9), ("KILL", 9), ("RTMIN+3", 37), ("64", 64)] {
+            assert_eq!(parse_signal(text).ok(), Some(number), "{text}");
+        }
+        for text in ["", "0", "65", "NOPE", "-1"] {
+            assert!(parse_signal(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! One container in memory: its record, its log, its sandbox while it has one, and the news of every change.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use proa_sandbox::{Exit, Sandbox};
+use tokio::sync::watch;
+
+use crate::error::{Error, Result};
+use crate::state::log::Log;
+use crate::state::record::Record;
+use crate::state::status::{Event, Refusal, Status};
+use crate::timestamp::unix_nanos;
+
+/// One container in memory.
+#[derive(Debug)]
+pub struct Container {
+    id: String,
+    folder: PathBuf,
+    live: Mutex<Live>,
+    news: watch::Sender<News>,
+    log: Log,
+    /// Held by whoever starts or removes it; stop, kill and wait need no turn.
+    pub turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Live {
+    record: Record,
+    sandbox: Option<Sandbox>,
+}
+
+/// What waiters look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct News {
+    pub status: Status,
+    /// Ends of runs since this host started.
+    pub exits: u64,
+    /// The sandbox and all it had are gone, so that the container can start again.
+    pub free: bool,
+    /// The container has left the table.
+    pub gone: bool,
+}
+
+impl Container {
+    /// A container whose files lie in `folder`.
+    pub fn new(record: Record, folder: PathBuf, log: Log) -> Container {
+        let news = News { status: record.status, exits: 0, free: true, gone: false };
+        Container {
+            id: record.id.clone(),
+            folder,
+            live: Mutex::new(Live { record, sandbox: None }),
+            news: watch::Sender::new(news),
+            log,
+            turn: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// 64 hex digits.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Where its files lie.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Its output.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// A look at the record, under a lock nobody may wait with.
+    pub fn with<T>(&self, look: impl FnOnce(&Record) -> T) -> T {
+        look(&self.lock().record)
+    }
+
+    /// A copy of the record.
+    pub fn record(&self) -> Record {
+        self.lock().record.clone()
+    }
+
+    /// Where it is in its life.
+    pub fn status(&self) -> Status {
+        self.lock().record.status
+    }
+
+    /// Its sandbox, while it has one.
+    pub fn sandbox(&self) -> Option<Sandbox> {
+        self.lock().sandbox.clone()
+    }
+
+    /// The sandbox of a running container.
+    ///
+    /// # Errors
+    /// `Conflict` when it does not run.
+    pub fn running(&self) -> Result<Sandbox> {
+        let live = self.lock();
+        match (&live.sandbox, live.record.status) {
+            (Some(sandbox), Status::Running) => Ok(sandbox.clone()),
+            _ => Err(Error::Conflict(format!("container {} is not running", self.id))),
+        }
+    }
+
+    /// Sees every change.
+    pub fn news(&self) -> watch::Receiver<News> {
+        self.news.subscribe()
+    }
+
+    /// The sandbox exists; its first instruction waits.
+    pub fn hold(&self, sandbox: Sandbox) {
+        self.lock().sandbox = Some(sandbox);
+        self.tell(|news| news.free = false);
+    }
+
+    /// The sandbox and all it had are gone.
+    pub fn let_go(&self) {
+        self.lock().sandbox = None;
+        self.tell(|news| news.free = true);
+    }
+
+    /// Records that it runs, before anybody is told.
+    pub fn begin(&self, pid: Option<u32>, ports: Vec<crate::state::record::Published>) -> Result<()> {
+        self.change(Event::Start, |record| {
+            record.pid = pid;
+            record.ports = ports;
+            record.started = Some(unix_nanos(SystemTime::now()));
+            record.finished = None;
+            record.exit_code = Some(0);
+            record.oom_killed = false;
+            record.error.clear();
+        })
+    }
+
+    /// Records that a start failed before the guest's first instruction.
+    pub fn fail_start(&self, code: u8, sentence: &str) -> Result<()> {
+        self.change(Event::FailStart, |record| {
+            record.exit_code = Some(code);
+            record.error = sentence.to_owned();
+            record.ports.clear();
+        })
+    }
+
+    /// Records how it ended, then tells whoever waits. `on_disk` is false where the record is about to be removed and
+    /// the runtime keeps the status until then.
+    pub fn end(&self, exit: &Exit, on_disk: bool) -> Result<()> {
+        let result = {
+            let mut live = self.lock();
+            match live.record.status.after(Event::Exit) {
+                Ok(next) => {
+                    let record = &mut live.record;
+                    record.status = next;
+                    record.pid = None;
+                    record.finished = Some(unix_nanos(exit.at));
+                    record.exit_code = exit.code;
+                    record.oom_killed = exit.oom_killed;
+                    record.error = exit.reason.clone().unwrap_or_default();
+                    if on_disk { live.record.write(&self.folder) } else { Ok(()) }
+                }
+                Err(_) => Ok(()),
+            }
+        };
+        self.log.close();
+        self.tell(|news| news.exits += 1);
+        result
+    }
+
+    /// Begins its removal.
+    pub fn begin_removal(&self) -> Result<(), Refusal> {
+        {
+            let mut live = self.lock();
+            live.record.status = live.record.status.after(Event::Remove)?;
+        }
+        self.tell(|_| {});
+        Ok(())
+    }
+
+    /// It could not be removed.
+    pub fn fail_removal(&self, sentence: &str) {
+        let mut live = self.lock();
+        if let Ok(next) = live.record.status.after(Event::FailRemove) {
+            live.record.status = next;
+            live.record.error = sentence.to_owned();
+        }
+        drop(live);
+        self.tell(|_| {});
+    }
+
+    /// It has left the table; the last news there is.
+    pub fn gone(&self) {
+        self.log.close();
+        self.tell(|news| news.gone = true);
+    }
+
+    fn change(&self, event: Event, edit: impl FnOnce(&mut Record)) -> Result<()> {
+        {
+            let mut live = self.lock();
+            live.record.status = live.record.status.after(event).map_err(|refusal| self.refused(refusal))?;
+            edit(&mut live.record);
+            live.record.write(&self.folder)?;
+        }
+        self.tell(|_| {});
+        Ok(())
+    }
+
+    fn refused(&self, refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::Already => Error::NotModified,
+            Refusal::Running => Error::Conflict(format!("container {} is running", self.id)),
+            Refusal::NotRunning => Error::Conflict(format!("container {} is not running", self.id)),
+            Refusal::Removing => Error::Conflict(format!("container {} is marked for removal", self.id)),
+        }
+    }
+
+    fn tell(&self, edit: impl FnOnce(&mut News)) {
+        let status = self.status();
+        self.news.send_modify(|news| {
+            news.status = status;
+            edit(news);
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,120 @@
+//! One task per running container: its output into the log, its end into the record, then what it held given back.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use proa_sandbox::{Kind, Output, Sandbox};
+
+use crate::error::Error;
+use crate::host::{Host, program_code};
+use crate::permit::Permit;
+use crate::state::Container;
+use crate::timestamp::unix_nanos;
+
+/// How long a pump waits before it tries a full disk again; its guest waits meanwhile, nothing is dropped.
+const DISK_PAUSE: Duration = Duration::from_millis(250);
+
+/// Sees a started container to its end.
+pub async fn supervise(host: Arc<Host>, container: Arc<Container>, sandbox: Sandbox, permit: Permit) {
+    // All it printed is in the log before anybody hears that it ended.
+    let (exit, ()) = tokio::join!(sandbox.wait(), pump(&container, sandbox.output()));
+    drop(permit);
+    let auto_remove = container.with(|record| record.host_config.auto_remove == Some(true));
+    if auto_remove {
+        // Whoever is told of the end may use the name at once.
+        let name = container.with(|record| record.name.clone());
+        host.containers.release(&name, container.id());
+    }
+    // A record that is about to go needs no rewriting: the runtime keeps the status until it is acknowledged.
+    if let Err(error) = container.end(&exit, !auto_remove) {
+        tracing::error!(container = container.id(), "{}", error.sentence());
+    }
+    delete(&container, &sandbox).await;
+    if auto_remove {
+        host.discard(&container).await;
+    }
+}
+
+/// Deletes a sandbox (which acknowledges its exit) and lets go of it.
+pub async fn delete(container: &Container, sandbox: &Sandbox) {
+    if let Err(source) = sandbox.delete().await {
+        let error = Error::Sandbox { attempt: "delete the sandbox of", container: container.id().to_owned(), source };
+        tracing::error!("{}", error.sentence());
+    }
+    container.let_go();
+}
+
+/// Waits until nothing is left of a container's last run.
+pub async fn until_free(container: &Container) {
+    // The sender lives in the container, so this cannot fail.
+    let _ = container.news().wait_for(|news| news.free).await;
+}
+
+/// Makes a failed start's error what Docker's clients look for: `no such file or directory` is exit code 127,
+/// `permission denied` 126.
+pub fn explain_start(error: Error, container: &Container) -> Error {
+    let Error::Sandbox { source, .. } = &error else { return error };
+    let Some(code) = program_code(source.kind()) else { return error };
+    let program =
+        container.with(|record| crate::request::arguments(&record.config).into_iter().next()).unwrap_or_default();
+    Error::StartProgram { code, message: start_message(&program, code, &error.sentence()) }
+}
+
+/// The sentence for a program that cannot begin.
+pub fn start_message(program: &str, code: u8, cause: &str) -> String {
+    let ending = if code == 127 { "no such file or directory" } else { "permission denied" };
+    let said = ["no such file or directory", "permission denied", "is a directory"];
+    if code == 126 && said[1..].iter().any(|said| cause.contains(said)) || code == 127 && cause.contains(said[0]) {
+        return format!("failed to create task for container: exec: \"{program}\": {cause}");
+    }
+    format!("failed to create task for container: exec: \"{program}\": {cause}: {ending}")
+}
+
+async fn pump(container: &Container, output: Option<Output>) {
+    let Some(mut output) = output else { return };
+    loop {
+        match output.peek().await {
+            Ok(Some(chunk)) => {
+                record(container, &chunk).await;
+                if let Err(error) = output.consume().await {
+                    return lost(container, &error);
+                }
+            }
+            Ok(None) => return,
+            Err(error) => return lost(container, &error),
+        }
+    }
+}
+
+async fn record(container: &Container, chunk: &proa_sandbox::Chunk) {
+    let mut told = false;
+    let nanos = unix_nanos(SystemTime::now());
+    while let Err(error) = container.log().append(chunk.stream, nanos, &chunk.bytes) {
+        // A full disk stops the guest, as a full pipe does; a log whose folder is gone has no reader.
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return;
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::error!(container = container.id(), "write the log: {error}; its guest waits");
+        }
+        tokio::time::sleep(DISK_PAUSE).await;
+    }
+}
+
+fn lost(container: &Container, error: &proa_sandbox::Error) {
+    if error.kind() != Kind::Conflict {
+        tracing::error!(container = container.id(), "read its output: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::start_message;
+
+    #[test]
+    fn docker_s_clients_find_the_words_they_look_for() {
+        assert!(start_message("x", 127, "step 3: not found").ends_with("no such file or directory"));
+        assert!(start_message("x", 126, "step 3: exec format error").contains("permission denied"));
+        assert_eq!(start_message("x", 126, "is a directory").matches("permission denied").count(), 0);
+    }
+}
