@@ -82,11 +82,13 @@ fn pack(node: &Node, name: &str, wasm: &[u8], linux: Option<&[u8]>) -> Result<Pa
 /// When the machine has none or the node refuses it.
 pub fn busybox(node: &Node) -> Result<String> {
     let layout = folder()?.join("busybox-image");
-    static MADE: OnceLock<()> = OnceLock::new();
-    if MADE.get().is_none() {
+    static MADE: Mutex<bool> = Mutex::new(false);
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*made {
         busybox_image()?.write_layout(&layout, "busybox")?;
-        let _ = MADE.set(());
+        *made = true;
     }
+    drop(made);
     node.load(&layout)
 }
 
@@ -105,6 +107,25 @@ pub fn busybox_image() -> Result<Image> {
         .file("etc/group", 0o644, b"root:x:0:\nguest:x:1000:\nextra:x:2000:guest\n");
     let recipe = Recipe { command: &["/bin/sh"], env: &["PATH=/bin"], gzip: true, ..Recipe::default() };
     Ok(Image::native(&recipe, vec![layer.finish()]))
+}
+
+/// The native probe as `/probe` and `/second`, in an image that sets no environment and no working directory.
+///
+/// # Errors
+/// When the node refuses it.
+pub fn bare(node: &Node) -> Result<String> {
+    let layout = folder()?.join("bare-image");
+    static MADE: Mutex<bool> = Mutex::new(false);
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*made {
+        let layer = Tarball::new().file("probe", 0o755, proa_samples::PROBE_LINUX);
+        let layer = layer.file("second", 0o755, proa_samples::PROBE_LINUX).finish();
+        let recipe = Recipe { entrypoint: &["/probe"], ..Recipe::default() };
+        Image::native(&recipe, vec![layer]).write_layout(&layout, "bare")?;
+        *made = true;
+    }
+    drop(made);
+    node.load(&layout)
 }
 
 const APPLETS: &[&str] = &[

@@ -23,10 +23,14 @@ pub mod node;
 pub mod outside;
 pub mod peer;
 pub mod program;
+pub mod registry;
 pub mod shelf;
 pub mod skips;
 pub mod tarball;
 pub mod wait;
+
+pub use proa_samples as samples;
+pub use wat;
 
 pub use command::Output;
 pub use container::Container;

@@ -17,16 +17,28 @@ pub fn get(address: SocketAddr, path: &str) -> Result<(u16, String)> {
     request(address, "GET", path, b"")
 }
 
+/// One GET of a certain media type.
+///
+/// # Errors
+/// As [`get`].
+pub fn get_as(address: SocketAddr, path: &str, media_type: &str) -> Result<(u16, String)> {
+    exchange(address, "GET", path, &format!("Accept: {media_type}\r\n"), b"")
+}
+
 /// One request with a body.
 ///
 /// # Errors
 /// As [`get`].
 pub fn request(address: SocketAddr, method: &str, path: &str, body: &[u8]) -> Result<(u16, String)> {
+    exchange(address, method, path, "", body)
+}
+
+fn exchange(address: SocketAddr, method: &str, path: &str, more: &str, body: &[u8]) -> Result<(u16, String)> {
     let patience = Duration::from_secs(10);
     let mut stream = TcpStream::connect_timeout(&address, patience).context("connecting")?;
     stream.set_read_timeout(Some(patience))?;
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{more}Connection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).context("sending")?;

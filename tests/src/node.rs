@@ -67,12 +67,24 @@ impl Node {
     /// # Errors
     /// When no scratch folder can be made.
     pub fn asleep() -> Result<Node> {
+        Node::below("")
+    }
+
+    /// As [`asleep`](Node::asleep), with the root below the folders `way`.
+    ///
+    /// # Errors
+    /// When no scratch folder can be made.
+    pub fn below(way: &str) -> Result<Node> {
         let scratch = tempfile::Builder::new().prefix("proa-test-").tempdir()?;
         let base = scratch.path().canonicalize()?;
         fs::create_dir(base.join("home"))?;
+        // The socket of a client has to fit into 108 bytes; a root does not.
+        let socket = if way.is_empty() { base.join("root").join("proa.sock") } else { base.join("proa.sock") };
+        let base = if way.is_empty() { base } else { base.join(way) };
+        fs::create_dir_all(&base)?;
         Ok(Node {
             root: base.join("root"),
-            socket: base.join("root").join("proa.sock"),
+            socket,
             scratch,
             host: Mutex::new(None),
             probe: OnceLock::new(),

@@ -82,6 +82,13 @@ impl Shelf {
         format!("{}/{name}:latest", self.address)
     }
 
+    /// Serves the manifest of `image` also as if its digest were `digest`.
+    pub fn alias(&self, name: &str, image: &Image, digest: &str) {
+        let media = image.manifest["mediaType"].as_str().unwrap_or_default();
+        let path = format!("/v2/{name}/manifests/{digest}");
+        self.answer(path, media, digest.to_owned(), image.manifest_bytes());
+    }
+
     fn answer(&self, path: String, media_type: &str, digest: String, body: Vec<u8>) {
         let answer = Answer { media_type: media_type.to_owned(), digest, body, manner: Manner::Whole };
         self.answers().insert(path, answer);

@@ -1,0 +1,38 @@
+//! One suite, every case under every isolation (ARCHITECTURE.md, invariant 6). What holds for one model only says so
+//! in its list here.
+#![forbid(unsafe_code)]
+
+mod environment;
+mod exit_codes;
+mod files;
+mod isolation;
+mod lifecycle;
+mod limits;
+mod logs;
+mod native;
+mod stdio;
+
+use std::process::ExitCode;
+
+use proa_tests::{Isolation, harness};
+
+/// Guests that are Wasm.
+const WASM: &[Isolation] = &[Isolation::Wasm, Isolation::WasmProcess];
+/// Guests that are native processes.
+const NATIVE: &[Isolation] = &[Isolation::Linux, Isolation::LinuxUserns];
+/// Guests that have a process of their own.
+const OWN_PROCESS: &[Isolation] = &[Isolation::WasmProcess, Isolation::Linux, Isolation::LinuxUserns];
+
+fn main() -> ExitCode {
+    harness::main(env!("CARGO_BIN_EXE_proa"), |suite| {
+        lifecycle::fill(suite);
+        stdio::fill(suite);
+        exit_codes::fill(suite);
+        environment::fill(suite);
+        files::fill(suite);
+        limits::fill(suite);
+        logs::fill(suite);
+        native::fill(suite);
+        isolation::fill(suite);
+    })
+}

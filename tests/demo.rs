@@ -1,0 +1,62 @@
+//! `proa demo`: the first thing a new user sees.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use proa_tests::{Isolation, Need, Node, cases, command, harness, leftovers};
+
+fn main() -> ExitCode {
+    harness::main(env!("CARGO_BIN_EXE_proa"), |suite| {
+        suite.add(
+            &[],
+            cases![the_demo_shows_every_isolation_it_can_and_cleans_up, the_program_tells_its_version_and_help],
+        );
+    })
+}
+
+fn the_demo_shows_every_isolation_it_can_and_cleans_up() -> Result<()> {
+    let node = Node::asleep()?;
+    let temporary = node.scratch().join("tmp");
+    std::fs::create_dir_all(&temporary)?;
+    let mut demo = node.command(&["demo"]);
+    demo.env_remove("PROA_HOST").env("TMPDIR", &temporary).stdin(std::process::Stdio::null());
+    let output = command::run(&mut demo, Duration::from_secs(300))?.success()?.keeps_its_composure()?;
+    let said = format!("{}\n{}", output.text(), output.complaint());
+    for isolation in Isolation::ALL {
+        let row = said.lines().any(|line| line.trim_start().starts_with(&format!("{isolation} ")));
+        ensure!(row, "no row for `{isolation}`: {output}");
+        if let Some(lacks) = Need::Isolation(isolation).lacking() {
+            ensure!(said.contains(&lacks), "`{isolation}` is left out without its reason, `{lacks}`: {output}");
+        }
+    }
+    for word in ["Hello", "HTTP"] {
+        ensure!(said.contains(word), "`{word}` is not in it: {output}");
+    }
+    let files: Vec<_> = std::fs::read_dir(&temporary)?.flatten().map(|entry| entry.path()).collect();
+    ensure!(files.is_empty(), "it left {files:?}");
+    let left = leftovers::processes(&temporary);
+    ensure!(left.is_empty(), "it left the processes {left:?}");
+    ensure!(leftovers::mounts(&temporary)?.is_empty());
+    node.close()
+}
+
+fn the_program_tells_its_version_and_help() -> Result<()> {
+    let node = Node::asleep()?;
+    let version = node.proa(&["--version"])?.success()?;
+    ensure!(version.text().starts_with("proa "), "{version}");
+    let help = node.proa(&["--help"])?.success()?;
+    for verb in
+        ["run", "ps", "logs", "attach", "exec", "wait", "stop", "kill", "rm", "inspect", "pull", "push", "images"]
+    {
+        ensure!(help.text().contains(verb), "`{verb}` is not in the help: {help}");
+    }
+    for verb in ["rmi", "tag", "info", "version", "system", "plan", "package", "host", "demo"] {
+        ensure!(help.text().contains(verb), "`{verb}` is not in the help: {help}");
+    }
+    for verb in ["run", "system", "plan", "package"] {
+        node.proa(&[verb, "--help"])?.success()?;
+    }
+    node.close()
+}
