@@ -45,7 +45,7 @@ pub(crate) struct Index {
 /// What a reference can point at.
 #[derive(Debug, Clone)]
 pub(crate) enum Document {
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     Index(Index),
 }
 

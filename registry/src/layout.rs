@@ -9,6 +9,8 @@
 //!
 //! index.json is replaced whole, under a lock on the folder. Knows nothing of unpacked layers or of who holds a blob.
 
+mod ingest;
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -23,6 +25,8 @@ use crate::descriptor::{CONTAINERD_NAME, Descriptor, REF_NAME, media_type};
 use crate::digest::{Algorithm, Digest, Hasher, Verified};
 use crate::document::{DOCUMENT_MAX, Document, Index};
 use crate::error::{Error, Result};
+
+pub use ingest::{Ingest, Sealed};
 
 const MARKER: &str = "oci-layout";
 const MARKER_TEXT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -329,113 +333,6 @@ impl Layout {
     }
 }
 
-/// A blob on its way into a layout. Dropped before it is sealed and published, it leaves nothing.
-#[derive(Debug)]
-pub struct Ingest {
-    layout: Layout,
-    name: String,
-    file: Option<File>,
-    hasher: Option<Hasher>,
-    written: u64,
-    expected: Option<(Digest, Option<u64>)>,
-    limit: u64,
-}
-
-impl Ingest {
-    /// Bytes written so far.
-    pub fn written(&self) -> u64 {
-        self.written
-    }
-
-    /// Verifies digest and size and syncs the content; it still has no name.
-    pub fn seal(mut self) -> Result<Sealed> {
-        let digest = self.hasher.take().map(Hasher::finish).ok_or(Error::Thread { doing: "sealed a blob" })?;
-        if let Some((expected, size)) = &self.expected {
-            let corrupt = |reason| Error::Corrupt { digest: expected.clone(), reason };
-            if let Some(size) = size
-                && *size != self.written
-            {
-                return Err(corrupt(format!("it is {} bytes long instead of {size}", self.written)));
-            }
-            if *expected != digest {
-                return Err(corrupt(format!("its digest is `{digest}`")));
-            }
-        }
-        let path = self.layout.path.join(&self.name);
-        if let Some(file) = self.file.take() {
-            file.sync_all().map_err(Error::file("sync", path))?;
-        }
-        Ok(Sealed { digest, size: self.written, ingest: self })
-    }
-
-    fn expected_size(&self) -> u64 {
-        self.expected.as_ref().and_then(|(_, size)| *size).unwrap_or(self.limit).min(self.limit)
-    }
-
-    fn name_for_message(&self) -> String {
-        self.expected.as_ref().map_or_else(|| "upload".to_owned(), |(digest, _)| digest.to_string())
-    }
-}
-
-impl Write for Ingest {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let size = self.written.saturating_add(bytes.len() as u64);
-        if size > self.expected_size() {
-            let (name, limit) = (self.name_for_message(), self.expected_size());
-            return Err(Error::TooLarge { what: "blob", name, size, limit }.into_io());
-        }
-        let (Some(file), Some(hasher)) = (&mut self.file, &mut self.hasher) else {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        };
-        let count = file.write(bytes)?;
-        hasher.update(&bytes[..count]);
-        self.written += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Ingest {
-    fn drop(&mut self) {
-        if !self.name.is_empty() {
-            let _ = self.layout.dir.remove_file(&self.name);
-        }
-    }
-}
-
-/// A blob that is whole, verified and synced, and about to get its name.
-#[derive(Debug)]
-pub struct Sealed {
-    digest: Digest,
-    size: u64,
-    ingest: Ingest,
-}
-
-impl Sealed {
-    /// The digest it will be known by.
-    pub fn digest(&self) -> &Digest {
-        &self.digest
-    }
-
-    /// Gives the blob its name.
-    pub fn publish(mut self) -> Result<(Digest, u64)> {
-        let layout = self.ingest.layout.clone();
-        let target = blob_path(&self.digest);
-        let folder = format!("blobs/{}", self.digest.algorithm().name());
-        let published = (|| {
-            layout.dir.create_dir_all(&folder)?;
-            layout.dir.rename(&self.ingest.name, &layout.dir, &target)?;
-            sync_dir(&layout.dir.open_dir(&folder)?)
-        })();
-        published.map_err(Error::file("publish blob", layout.path.join(&target)))?;
-        self.ingest.name.clear();
-        Ok((self.digest.clone(), self.size))
-    }
-}
-
 fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }
@@ -463,80 +360,4 @@ pub(crate) fn read_file(dir: &Dir, name: &str, limit: u64) -> io::Result<Vec<u8>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn layout() -> (tempfile::TempDir, Layout) {
-        let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::create(&dir.path().join("layout")).unwrap();
-        (dir, layout)
-    }
-
-    fn ingest_is_empty(layout: &Layout) -> bool {
-        layout.dir.read_dir(INGEST).is_ok_and(|mut entries| entries.next().is_none())
-    }
-
-    #[test]
-    fn a_blob_reads_back_and_a_flipped_byte_is_noticed() {
-        let (_dir, layout) = layout();
-        let (digest, size) = layout.put(b"content").unwrap();
-        let descriptor = Descriptor::new("x/y", digest.clone(), size);
-        assert_eq!(layout.read(&descriptor, 100).unwrap(), b"content");
-        assert!(matches!(layout.read(&descriptor, 3), Err(Error::TooLarge { .. })));
-        std::fs::write(layout.path().join(blob_path(&digest)), b"kontent").unwrap();
-        assert!(matches!(layout.read(&descriptor, 100), Err(Error::Corrupt { .. })));
-        std::fs::write(layout.path().join(blob_path(&digest)), b"conten").unwrap();
-        assert!(matches!(layout.read(&descriptor, 100), Err(Error::Corrupt { .. })));
-    }
-
-    #[test]
-    fn wrong_digest_size_or_length_leaves_nothing() {
-        let (_dir, layout) = layout();
-        let other = Digest::sha256_of(b"other");
-        let right = Digest::sha256_of(b"content");
-        assert!(matches!(layout.ingest(&b"content"[..], Some((&other, None)), 100), Err(Error::Corrupt { .. })));
-        assert!(matches!(layout.ingest(&b"content"[..], Some((&right, Some(8))), 100), Err(Error::Corrupt { .. })));
-        assert!(matches!(layout.ingest(&b"content"[..], Some((&right, Some(6))), 100), Err(Error::TooLarge { .. })));
-        assert!(matches!(layout.ingest(&b"content"[..], None, 6), Err(Error::TooLarge { .. })));
-        assert!(layout.blobs().unwrap().is_empty() && ingest_is_empty(&layout));
-    }
-
-    #[test]
-    fn a_name_moves_and_goes() {
-        let (_dir, layout) = layout();
-        let descriptor = |text: &[u8]| {
-            let (digest, size) = layout.put(text).unwrap();
-            Descriptor::new(media_type::OCI_MANIFEST, digest, size)
-        };
-        let (one, two) = (descriptor(b"1"), descriptor(b"2"));
-        layout.add_unnamed(&one).unwrap();
-        layout.set_name(&one, "a.io/x:1").unwrap();
-        layout.set_name(&two, "a.io/x:1").unwrap();
-        assert_eq!(layout.find_name(Some("a.io/x:1")).unwrap().digest, two.digest);
-        assert_eq!(layout.descriptors().unwrap().len(), 1);
-        assert_eq!(layout.remove_name("a.io/x:1").unwrap(), Some(two));
-        assert!(layout.descriptors().unwrap().is_empty());
-    }
-
-    #[test]
-    fn threads_that_tag_at_once_lose_no_name() {
-        let (_dir, layout) = layout();
-        let (digest, size) = layout.put(b"1").unwrap();
-        let descriptor = Descriptor::new(media_type::OCI_MANIFEST, digest, size);
-        std::thread::scope(|scope| {
-            for number in 0..16 {
-                let (layout, descriptor) = (&layout, &descriptor);
-                scope.spawn(move || layout.set_name(descriptor, &format!("a.io/x:{number}")).unwrap());
-            }
-        });
-        assert_eq!(layout.descriptors().unwrap().len(), 16);
-    }
-
-    #[test]
-    fn a_folder_of_other_files_is_not_taken_for_a_layout() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("letter.txt"), "x").unwrap();
-        assert!(matches!(Layout::create(dir.path()), Err(Error::NotLayout { .. })));
-        assert!(matches!(Layout::open(dir.path()), Err(Error::NotLayout { .. })));
-    }
-}
+mod tests;

@@ -104,3 +104,29 @@ fn a_layout_on_disk_is_imported_by_its_name() {
     assert!(store.image(&descriptor, None).unwrap().is_wasm());
     assert!("oci:".parse::<LayoutName>().is_err() && "dir".parse::<LayoutName>().is_err());
 }
+
+#[test]
+fn a_collection_never_takes_what_is_coming_in() {
+    let (_a, source) = store();
+    let (reference, descriptor) = pack(source.layout(), "sample");
+    let mut tar = Vec::new();
+    export(source.layout(), std::slice::from_ref(&reference), &mut tar).unwrap();
+    let (_b, target) = store();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                target.gc(&HashSet::new()).unwrap();
+            }
+        });
+        for _ in 0..100 {
+            load(&target, &tar[..], &Limits::default()).unwrap();
+            let image = target.image(&descriptor, None).unwrap();
+            assert_eq!(target.module(&image).unwrap(), MODULE);
+            target.remove(&descriptor.digest).unwrap();
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    target.gc(&HashSet::new()).unwrap();
+    assert!(target.layout().blobs().unwrap().is_empty());
+}

@@ -149,7 +149,7 @@ impl Pull<'_> {
         while let Some((descriptor, document, depth)) = open.pop() {
             let index = match document {
                 Document::Manifest(manifest) => {
-                    chosen.push((descriptor, manifest));
+                    chosen.push((descriptor, *manifest));
                     continue;
                 }
                 Document::Index(index) => index,

@@ -87,6 +87,7 @@ fn collect(
 ) -> Result<()> {
     match layout.document(descriptor)? {
         Document::Manifest(manifest) => {
+            let manifest = *manifest;
             for blob in std::iter::once(manifest.config).chain(manifest.layers) {
                 if seen.insert(blob.digest.clone()) {
                     cargo.blobs.push(blob);

@@ -141,16 +141,18 @@ async fn a_blob_that_rots_in_the_registry_never_gets_a_name_here() {
 /// A scripted registry: answers by method and path, and remembers what authorization it was shown.
 struct Script {
     address: String,
-    seen: Arc<Mutex<Vec<(String, Option<String>)>>>,
+    seen: Seen,
 }
 
+/// Requests, and the authorization each was sent with.
+type Seen = Arc<Mutex<Vec<(String, Option<String>)>>>;
 type Answers = HashMap<String, (u16, Vec<(&'static str, String)>, Vec<u8>)>;
 
 async fn script(answers: impl FnOnce(&str) -> Answers) -> Script {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let answers = Arc::new(answers(&address));
-    let seen = Arc::new(Mutex::new(Vec::new()));
+    let seen = Seen::default();
     let log = seen.clone();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {

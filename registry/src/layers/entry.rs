@@ -98,7 +98,8 @@ impl<R: Read> Entries<R> {
             };
             self.limits.entries =
                 self.limits.entries.checked_sub(1).ok_or_else(|| malformed("it holds too many entries"))?;
-            let declared = or_blank(&header.as_old().size, header.entry_size()).map_err(|_| malformed("a header's size is not a number"))?;
+            let declared = or_blank(&header.as_old().size, header.entry_size())
+                .map_err(|_| malformed("a header's size is not a number"))?;
             let kind = header.entry_type().as_byte();
             if matches!(kind, b'x' | b'g' | b'L' | b'K') {
                 self.begin_content(declared);
