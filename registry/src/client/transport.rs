@@ -25,6 +25,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// What all conversations share.
 pub(super) struct Transport {
     http: reqwest::Client,
+    /// For loopback: a proxy of the environment cannot reach this machine's own.
+    local: reqwest::Client,
     credentials: Credentials,
     /// By registry and scope: the value of the Authorization header.
     authorizations: Mutex<HashMap<(String, String), HeaderValue>>,
@@ -32,15 +34,25 @@ pub(super) struct Transport {
 
 impl Transport {
     pub(super) fn new(credentials: Credentials) -> Result<Transport> {
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls()?)
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .user_agent(concat!("proa/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|source| Error::HttpClient { source })?;
-        Ok(Transport { http, credentials, authorizations: Mutex::default() })
+        let tls = tls()?;
+        let builder = || {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(READ_TIMEOUT)
+                .user_agent(concat!("proa/", env!("CARGO_PKG_VERSION")))
+        };
+        let failed = |source| Error::HttpClient { source };
+        let http = builder().build().map_err(failed)?;
+        let local = builder().no_proxy().build().map_err(failed)?;
+        Ok(Transport { http, local, credentials, authorizations: Mutex::default() })
+    }
+}
+
+impl Transport {
+    fn http(&self, url: &Url) -> &reqwest::Client {
+        if is_loopback(url) { &self.local } else { &self.http }
     }
 }
 
@@ -127,7 +139,8 @@ impl<'a> Remote<'a> {
     }
 
     async fn send_once(&self, ask: &Ask, url: &Url) -> Result<Response> {
-        let mut request = self.transport.http.request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
+        let mut request =
+            self.transport.http(url).request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
         if let Some(value) = self.authorization(url) {
             request = request.header(AUTHORIZATION, value);
         }
@@ -139,7 +152,7 @@ impl<'a> Remote<'a> {
 
     /// Sends a body that cannot be sent twice, to a location the registry gave.
     pub(super) async fn send_stream(&self, method: Method, url: &Url, size: u64, body: Body) -> Result<Response> {
-        let mut request = self.transport.http.request(method, url.clone());
+        let mut request = self.transport.http(url).request(method, url.clone());
         if let Some(value) = self.authorization(url) {
             request = request.header(AUTHORIZATION, value);
         }
@@ -221,7 +234,7 @@ impl<'a> Remote<'a> {
             }
             None => {
                 url.query_pairs_mut().extend_pairs(&parameters);
-                let request = self.transport.http.get(url.clone());
+                let request = self.transport.http(&url).get(url.clone());
                 match login {
                     Some(login) => request.header(AUTHORIZATION, basic(login)),
                     None => request,
