@@ -19,8 +19,47 @@ pub use inspect::inspect;
 /// Largest module that is read, in bytes.
 pub const LARGEST: u64 = 512 << 20;
 
-/// The system calls a locked-down compiler needs, by name.
-pub const SYSCALLS: &[&str] = &["brk"];
+/// The system calls a locked-down compiler needs, by name: memory, threads and its three descriptors; it opens nothing.
+pub const SYSCALLS: &[&str] = &[
+    "brk",
+    "clock_gettime",
+    "clock_nanosleep",
+    "clone",
+    "close",
+    "exit",
+    "exit_group",
+    "fcntl",
+    "fstat",
+    "futex",
+    "getpid",
+    "getrandom",
+    "gettid",
+    "lseek",
+    "madvise",
+    "mmap",
+    "mprotect",
+    "mremap",
+    "munmap",
+    "nanosleep",
+    "newfstatat",
+    "pread64",
+    "pwrite64",
+    "read",
+    "restart_syscall",
+    "rseq",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "sched_getaffinity",
+    "sched_yield",
+    "set_robust_list",
+    "sigaltstack",
+    "statx",
+    "tgkill",
+    "tkill",
+    "write",
+    "writev",
+];
 
 /// What a compiler writes into its third descriptor, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use kit::{Host, START, Stdin, module};
+use proa_wasm::ModuleKind;
 use proa_wasm::worker::protocol::{Answer, Request, Signal};
 
 /// Prints `text` to a stream and exits with `code`.
@@ -216,22 +217,83 @@ async fn a_deleted_guest_is_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_component_answers_http_with_a_fresh_instance_a_request() {
-    let Some(component) = kit::fixture("http") else { return };
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
+async fn a_component_has_arguments_environment_files_and_an_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
     let mut host = Host::connect().await;
-    let id = host.create_http(&component, listener).await;
-    host.call(Request::Start { id: id.clone() }).await.unwrap();
+    assert_eq!(host.probe(&["args", "a", "b c"], &[]).await.text(), "a\nb c\n");
+    assert_eq!(host.probe(&["env"], &[]).await.text(), "NAME=value\n");
+    let writable = [(folder.path(), false)];
+    assert_eq!(host.probe(&["write", "/data/kept", "text"], &writable).await.exit.code, 0);
+    assert_eq!(host.probe(&["read", "/data/kept"], &writable).await.text(), "text");
+    assert_ne!(host.probe(&["write", "/data/kept", "other"], &[(folder.path(), true)]).await.exit.code, 0);
+    assert_ne!(host.probe(&["read", "/data/../../etc/passwd"], &writable).await.exit.code, 0);
+    assert_eq!(std::fs::read(folder.path().join("kept")).unwrap(), b"text");
+    let end = host.probe(&["trap"], &[]).await;
+    assert_eq!(end.exit.code, 134);
+    assert!(end.errors().contains("deep_inside_the_guest"), "{}", end.errors());
+}
+
+/// One request on a connection of its own; gives the whole response.
+async fn get(address: std::net::SocketAddr, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
     let answer = tokio::task::spawn_blocking(move || {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         text
     });
-    let text = answer.await.unwrap();
-    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    answer.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_answers_http_and_outlives_a_request_that_traps() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut host = Host::connect().await;
+    let id = host.create_http(proa_samples::HTTP_COMPONENT, listener).await;
+    host.call(Request::Start { id: id.clone() }).await.unwrap();
+    let text = get(address, "/").await;
+    assert!(text.starts_with("HTTP/1.1 200") && text.contains("Hello"), "{text}");
+    assert!(get(address, "/trap").await.starts_with("HTTP/1.1 500"));
+    assert!(get(address, "/status/204").await.starts_with("HTTP/1.1 204"));
+    // A request that computes for ever delays no other and ends with its guest.
+    let spinning = tokio::spawn(get(address, "/spin"));
+    assert!(get(address, "/").await.starts_with("HTTP/1.1 200"));
     host.call(Request::Kill { id: id.clone(), signal: Signal::Terminate }).await.unwrap();
-    assert_eq!(host.wait(&id).await.exit.code, 143);
+    let end = host.wait(&id).await;
+    assert_eq!(end.exit.code, 143);
+    assert!(end.errors().contains("unreachable"), "{}", end.errors());
+    assert!(!spinning.await.unwrap().starts_with("HTTP/1.1 200"));
+    assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_echoes_and_carries_all_three_streams() {
+    let mut host = Host::connect().await;
+    let bytes = proa_samples::PROBE_COMPONENT;
+    let id = host.create_with(bytes, ModuleKind::Command, &["probe", "upper"], Stdin::Terminal, &[], 64 << 20).await;
+    host.call(Request::Start { id: id.clone() }).await.unwrap();
+    let mut terminal = host.input(&id);
+    let talk = tokio::task::spawn_blocking(move || {
+        terminal.write_all(b"Hi\n").unwrap();
+        let mut seen = String::new();
+        let mut buffer = [0; 64];
+        while !(seen.contains("HI\r\n") && seen.contains("hi\r\n")) {
+            let length = terminal.read(&mut buffer).unwrap();
+            seen.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+        }
+        // End of file, as a user types it.
+        terminal.write_all(&[4]).unwrap();
+        seen
+    });
+    assert!(talk.await.unwrap().starts_with("Hi\r\n"));
+    assert_eq!(host.wait(&id).await.exit.code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_too_large_for_a_packet_goes_beside_it() {
+    let mut host = Host::connect().await;
+    let long = "x".repeat(300_000);
+    assert_eq!(host.probe(&["args", &long], &[]).await.text().len(), long.len() + 1);
 }

@@ -116,3 +116,27 @@ impl<F: Future> Future for Metered<F> {
         this.future.as_mut().poll(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn until(fact: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !fact() {
+            assert!(Instant::now() < deadline, "it does not come about");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_clock_stops_when_no_guest_computes_and_starts_again_with_the_next() {
+        let ticker = Ticker::new(wasmtime::Engine::default());
+        for _ in 0..2 {
+            ticker.enter();
+            until(|| !ticker.parked.load(Ordering::SeqCst));
+            ticker.leave();
+            until(|| ticker.parked.load(Ordering::SeqCst));
+        }
+    }
+}

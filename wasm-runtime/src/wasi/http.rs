@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use wasmtime::PoolConcurrencyLimitError;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
@@ -91,11 +92,10 @@ async fn connection(server: Arc<Server>, stream: TcpStream, _slot: OwnedSemaphor
 }
 
 async fn answer(server: Arc<Server>, request: Request<Incoming>, ended: CancellationToken) -> Reply {
-    let Ok(permit) = Arc::clone(&server.requests).try_acquire_owned() else {
-        let mut busy = plain(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once\n");
-        busy.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
-        return busy;
-    };
+    if request.uri().authority().is_none() && !request.headers().contains_key(header::HOST) {
+        return plain(StatusCode::BAD_REQUEST, "the request names no host\n");
+    }
+    let Ok(permit) = Arc::clone(&server.requests).try_acquire_owned() else { return busy() };
     let (respond, response) = oneshot::channel();
     let (gave_up, late) = oneshot::channel::<()>();
     let (ticker, spent) = (Arc::clone(server.ready.engine.ticker()), Arc::clone(&server.ready.spent));
@@ -130,11 +130,24 @@ async fn handle(
     respond: oneshot::Sender<Result<Reply, ErrorCode>>,
 ) -> wasmtime::Result<()> {
     let mut store = server.ready.store();
+    let guest = match server.proxy.instantiate_async(&mut store).await {
+        // Neighbours hold all of the worker's slots: not the guest's fault, and soon over.
+        Err(error) if error.is::<PoolConcurrencyLimitError>() => {
+            let _ = respond.send(Ok(busy()));
+            return Ok(());
+        }
+        other => other?,
+    };
     let mut http = store.data_mut().http();
     let request = http.new_incoming_request(Scheme::Http, request)?;
     let respond = http.new_response_outparam(respond)?;
-    let guest = server.proxy.instantiate_async(&mut store).await?;
     guest.wasi_http_incoming_handler().call_handle(&mut store, request, respond).await
+}
+
+fn busy() -> Reply {
+    let mut reply = plain(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once\n");
+    reply.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+    reply
 }
 
 fn plain(status: StatusCode, text: &str) -> Reply {

@@ -5,6 +5,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -25,12 +26,17 @@ pub const DESCRIPTORS: usize = 253;
 
 /// One end of a connection. Sending and receiving may happen at once, each by one task.
 #[derive(Debug)]
-pub struct Channel(AsyncFd<OwnedFd>);
+pub struct Channel {
+    socket: AsyncFd<OwnedFd>,
+    /// Holds a packet while it is taken apart.
+    packet: Mutex<Vec<u8>>,
+}
 
 impl Channel {
     /// Takes a connected socket, which becomes non-blocking. Must be called on a tokio runtime.
     pub fn new(socket: OwnedFd) -> io::Result<Channel> {
-        watch(socket, Interest::READABLE | Interest::WRITABLE).map(Channel)
+        let socket = watch(socket, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Channel { socket, packet: Mutex::new(vec![0; PACKET]) })
     }
 
     /// Sends one message; waits while the peer does not read. Cancel safe: all of it is sent or nothing.
@@ -40,7 +46,7 @@ impl Channel {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too large for one packet"));
         }
         loop {
-            let mut guard = self.0.writable().await?;
+            let mut guard = self.socket.writable().await?;
             match guard.try_io(|socket| send_packet(socket.as_fd(), &packet, descriptors)) {
                 Ok(result) => return result,
                 Err(_would_block) => {}
@@ -50,9 +56,9 @@ impl Channel {
 
     /// The next message and its descriptors; `None` when the peer is gone. Cancel safe.
     pub async fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
-        let mut packet = vec![0; PACKET];
         loop {
-            let mut guard = self.0.readable().await?;
+            let mut guard = self.socket.readable().await?;
+            let mut packet = self.packet.lock().unwrap_or_else(PoisonError::into_inner);
             let (length, descriptors) = match guard.try_io(|socket| receive_packet(socket.as_fd(), &mut packet)) {
                 Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
                 Ok(result) => result?,
@@ -68,7 +74,7 @@ impl Channel {
 
     /// The process at the other end.
     pub fn peer(&self) -> io::Result<rustix::process::Pid> {
-        Ok(rustix::net::sockopt::socket_peercred(&self.0)?.pid)
+        Ok(rustix::net::sockopt::socket_peercred(&self.socket)?.pid)
     }
 }
 

@@ -1,14 +1,15 @@
 //! A host for one worker, and modules to run in it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use proa_wasm::worker::protocol::{
-    Answer, Blob, Body, Exit, Failure, FromWorker, Identity, Request, Stream, ToWorker, VERSION,
+    Answer, Blob, Body, Exit, Failure, FromWorker, INLINE, Identity, Request, Stream, ToWorker, VERSION,
 };
 use proa_wasm::worker::{Channel, Worker};
 use proa_wasm::{CODE, Engine, Grant, ModuleKind, Plan, compiler};
@@ -36,15 +37,24 @@ pub(crate) fn module(body: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-/// A component built by the samples, if they were built; the whole path is tested by the suites that build them.
-pub(crate) fn fixture(name: &str) -> Option<Vec<u8>> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/guests/wasm32-wasip2/release");
-    std::fs::read(folder.join(format!("{name}.wasm"))).ok()
+/// Compiled code, each module once.
+fn compiled(bytes: &[u8], kind: ModuleKind) -> Vec<u8> {
+    static KNOWN: Mutex<BTreeMap<Vec<u8>, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap();
+    known
+        .entry(bytes.to_vec())
+        .or_insert_with(|| {
+            let (facts, code) = compiler::compile(&Engine::for_compiling().unwrap(), bytes).unwrap();
+            assert_eq!(facts.kind, kind);
+            code
+        })
+        .clone()
 }
 
 pub(crate) enum Stdin {
     None,
     Pipe,
+    Terminal,
 }
 
 /// How a guest ended and what it said.
@@ -73,7 +83,8 @@ struct Seen {
 }
 
 pub(crate) struct Host {
-    worker: Arc<Worker>,
+    /// The worker, if it lives in this process.
+    worker: Option<Arc<Worker>>,
     channel: Channel,
     number: u64,
     seen: HashMap<String, Seen>,
@@ -92,7 +103,7 @@ impl Host {
 
     /// The same worker under a new host; this one is gone.
     pub(crate) async fn reconnect(self) -> Host {
-        let worker = Arc::clone(&self.worker);
+        let worker = self.worker.clone().unwrap();
         drop(self);
         Host::attach(worker).await
     }
@@ -102,7 +113,12 @@ impl Host {
         let (here, there) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         let serving = Arc::clone(&worker);
         tokio::spawn(async move { serving.attend(there).await });
-        let channel = Channel::new(here).unwrap();
+        Host::over(here, Some(worker)).await
+    }
+
+    /// A host for the worker at the other end of `socket`.
+    pub(crate) async fn over(socket: OwnedFd, worker: Option<Arc<Worker>>) -> Host {
+        let channel = Channel::new(socket).unwrap();
         let mut host = Host { worker, channel, number: 0, seen: HashMap::new(), inputs: HashMap::new(), held: 0 };
         host.call(Request::Hello { version: VERSION }).await.unwrap();
         host
@@ -125,31 +141,64 @@ impl Host {
     }
 
     pub(crate) async fn create(&mut self, bytes: &[u8], stdin: Stdin, directories: &[(&Path, bool)]) -> String {
+        self.create_with(bytes, ModuleKind::Module, &["guest"], stdin, directories, START.memory).await
+    }
+
+    /// A guest with arguments, directories at `/data` and a memory limit.
+    pub(crate) async fn create_with(
+        &mut self,
+        bytes: &[u8],
+        kind: ModuleKind,
+        arguments: &[&str],
+        stdin: Stdin,
+        directories: &[(&Path, bool)],
+        memory: u64,
+    ) -> String {
         let mut grants = vec![
-            Grant::World(ModuleKind::Module),
-            Grant::Memory(START.memory),
-            Grant::Arguments(vec!["guest".to_owned()]),
-            Grant::Environment(Vec::new()),
+            Grant::World(kind),
+            Grant::Memory(memory),
+            Grant::Arguments(arguments.iter().map(|&argument| argument.to_owned()).collect()),
+            Grant::Environment(vec![("NAME".to_owned(), "value".to_owned())]),
         ];
         let mut descriptors = Vec::new();
         let mut input = None;
-        if let Stdin::Pipe = stdin {
-            let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-            input = Some(write.try_clone().unwrap());
-            descriptors.extend([read, write]);
-            grants.push(Grant::Pipe);
-        } else {
-            grants.push(Grant::Log);
+        match stdin {
+            Stdin::None => grants.push(Grant::Log),
+            Stdin::Pipe => {
+                let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+                input = Some(write.try_clone().unwrap());
+                descriptors.extend([read, write]);
+                grants.push(Grant::Pipe);
+            }
+            Stdin::Terminal => {
+                use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+                let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+                let outer = openpt(flags).unwrap();
+                unlockpt(&outer).unwrap();
+                input = Some(outer.try_clone().unwrap());
+                descriptors.extend([ioctl_tiocgptpeer(&outer, flags).unwrap(), outer]);
+                grants.push(Grant::Terminal);
+            }
         }
         for (path, read_only) in directories {
             descriptors.push(OwnedFd::from(File::open(path).unwrap()));
             grants.push(Grant::Preopen { guest: "/data".to_owned(), read_only: *read_only });
         }
-        let id = self.make(bytes, ModuleKind::Module, grants, descriptors).await;
+        let id = self.make(bytes, kind, grants, descriptors).await;
         if let Some(input) = input {
             self.inputs.insert(id.clone(), input);
         }
         id
+    }
+
+    /// Starts a sample command with arguments and runs it to its end.
+    pub(crate) async fn probe(&mut self, arguments: &[&str], directories: &[(&Path, bool)]) -> End {
+        let mut all = vec!["probe"];
+        all.extend(arguments);
+        let bytes = proa_samples::PROBE_COMPONENT;
+        let id = self.create_with(bytes, ModuleKind::Command, &all, Stdin::None, directories, 64 << 20).await;
+        self.call(Request::Start { id: id.clone() }).await.unwrap();
+        self.wait(&id).await
     }
 
     pub(crate) async fn create_http(&mut self, bytes: &[u8], listener: std::net::TcpListener) -> String {
@@ -165,15 +214,25 @@ impl Host {
     async fn make(&mut self, bytes: &[u8], kind: ModuleKind, grants: Vec<Grant>, descriptors: Vec<OwnedFd>) -> String {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = format!("guest-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let (facts, code) = compiler::compile(&Engine::for_compiling().unwrap(), bytes).unwrap();
-        assert_eq!(facts.kind, kind);
+        let code = compiled(bytes, kind);
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(CODE), code).unwrap();
         let handle = OwnedFd::from(File::open(folder.path()).unwrap());
         self.call_with(Request::Load { key: id.clone(), kind }, vec![handle]).await.unwrap();
         let plan = postcard::to_stdvec(&Plan { grants }).unwrap();
-        let create = Request::Create { id: id.clone(), key: id.clone(), plan: Body::Inline(Blob(plan)) };
-        self.call_with(create, descriptors).await.unwrap();
+        let mut handles = Vec::new();
+        let length = plan.len() as u64;
+        let plan = if plan.len() <= INLINE {
+            Body::Inline(Blob(plan))
+        } else {
+            let mut memory = tempfile::tempfile().unwrap();
+            memory.write_all(&plan).unwrap();
+            handles.push(memory.into());
+            Body::Beside(length)
+        };
+        handles.extend(descriptors);
+        let create = Request::Create { id: id.clone(), key: id.clone(), plan };
+        self.call_with(create, handles).await.unwrap();
         id
     }
 
