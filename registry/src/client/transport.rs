@@ -227,7 +227,7 @@ impl<'a> Remote<'a> {
                 parameters.extend([("grant_type", "refresh_token"), ("client_id", "proa"), ("refresh_token", token)]);
                 let form = form(&parameters);
                 self.transport
-                    .http
+                    .http(&url)
                     .post(url.clone())
                     .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                     .body(form)
