@@ -1,0 +1,90 @@
+//! Ends what lives in a group and removes it, also what a crash left behind.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::Layout;
+use crate::error::{Error, Result};
+
+/// Sends SIGKILL to everything in `group` (such as `proa-1f3c/ID`).
+///
+/// By `cgroup.kill` (v2, Linux 5.14) at once; else member by member, each found member by pidfd, so that a number
+/// reused meanwhile is a process of the same group or none. A fork bomb is bounded by `pids.max` or its pid namespace.
+pub fn kill_all(layout: &Layout, group: &str) {
+    for directory in layout.directories(group) {
+        if fs::write(directory.join("cgroup.kill"), "1").is_ok() {
+            return;
+        }
+        for pid in members(&directory) {
+            let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+            if members(&directory).contains(&pid) {
+                // Gone already is as good as killed.
+                let _ = pidfd_send_signal(process, Signal::KILL);
+            }
+        }
+    }
+}
+
+fn members(directory: &Path) -> Vec<Pid> {
+    let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)).collect()
+}
+
+/// Removes `group` from every hierarchy, with what is below it; absent is fine.
+///
+/// # Errors
+/// The first group that could not be removed (`ResourceBusy` while something lives in it); the others are tried all
+/// the same.
+pub fn remove(layout: &Layout, group: &str) -> Result<()> {
+    let mut first = None;
+    for directory in layout.directories(group) {
+        if let Err(source) = remove_tree(&directory) {
+            let path = directory.display().to_string();
+            first.get_or_insert(Error::Cgroup { verb: "remove", path, source });
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Ok(()) => return Ok(()),
+        Err(_) => {}
+    }
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    fs::remove_dir(directory)
+}
+
+/// Kills and removes every group below `parent` that is not in `known`, then `parent` itself when it is empty.
+pub fn remove_leftovers(layout: &Layout, parent: &str, known: &dyn Fn(&str) -> bool) {
+    for directory in layout.directories(parent) {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) || known(&name) {
+                continue;
+            }
+            let group = format!("{parent}/{name}");
+            kill_all(layout, &group);
+            // Busy means the killed are not reaped yet: the next start of a host finds it again.
+            drop(remove(layout, &group));
+        }
+    }
+    remove_parent(layout, parent);
+}
+
+/// Removes `parent` where it is empty.
+pub fn remove_parent(layout: &Layout, parent: &str) {
+    for directory in layout.directories(parent) {
+        // Not empty means that somebody else's sandbox stands in it: it stays.
+        drop(fs::remove_dir(directory));
+    }
+}

@@ -1,0 +1,75 @@
+//! What this machine allows this user, found by trying, once. Plans are lowered with facts, so that lowering is pure.
+
+use std::fs;
+
+use rustix::process::{getgid, getuid};
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::Layout;
+use crate::step::Lower;
+
+mod probe;
+
+/// What was found. Privilege is decided by trying, never by uid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Major and minor version of the kernel.
+    pub kernel: (u32, u32),
+    /// The user the zygote runs as.
+    pub uid: u32,
+    pub gid: u32,
+    /// Mount, pid, network, ipc and uts namespaces without a user namespace.
+    pub namespaces: bool,
+    /// A user namespace with 65536 mapped ids, and idmapped mounts of a common file system.
+    pub mapped_namespaces: bool,
+    /// A user namespace with only the caller's own id, in which a file system can be mounted.
+    pub own_namespace: bool,
+    /// How an overlay can be mounted, if it can.
+    pub overlay: Option<Lower>,
+    /// The cgroup hierarchies.
+    pub cgroups: Layout,
+}
+
+impl Facts {
+    /// Tries everything. The caller must be single-threaded: attempts are made in forked children.
+    pub fn probe() -> Facts {
+        let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let namespaces = probe::namespaces();
+        Facts {
+            kernel: kernel_version(),
+            uid: getuid().as_raw(),
+            gid: getgid().as_raw(),
+            namespaces,
+            mapped_namespaces: namespaces && probe::mapped_namespaces(),
+            own_namespace: probe::own_namespace(),
+            overlay: if namespaces { probe::overlay() } else { None },
+            cgroups: Layout::find(&mountinfo),
+        }
+    }
+
+    /// Why native containers cannot run here, in one sentence.
+    pub fn lacks_native(&self) -> Option<String> {
+        if !self.namespaces {
+            return Some("this user may not make namespaces: CAP_SYS_ADMIN is missing".to_owned());
+        }
+        if self.overlay.is_none() {
+            return Some("this kernel mounts no overlay here".to_owned());
+        }
+        None
+    }
+
+    /// Why native containers under a user namespace cannot run here, in one sentence.
+    pub fn lacks_user_namespace(&self) -> Option<String> {
+        self.lacks_native().or_else(|| {
+            (!self.mapped_namespaces)
+                .then(|| "this kernel or user has no user namespaces with idmapped mounts (Linux 5.19)".to_owned())
+        })
+    }
+}
+
+fn kernel_version() -> (u32, u32) {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}

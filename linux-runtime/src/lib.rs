@@ -1,0 +1,25 @@
+//! proa-linux: runs native processes in sandboxes made of the kernel's parts, by plans that can be read beforehand.
+//!
+//! A [`Plan`] is a specification lowered to steps: plain data. [`Prepared`] executes the host's steps, the
+//! [`zygote`] its own, and the cloned child the rest, up to execve. This crate knows the OCI runtime specification and
+//! the kernel; it must not know images, registries, Wasm, HTTP, tokio or policy.
+#![deny(unsafe_code)]
+
+pub mod cgroup;
+mod error;
+mod facts;
+mod init;
+mod plan;
+mod prepare;
+mod seccomp;
+mod step;
+mod sys;
+pub mod zygote;
+
+pub use error::{Error, Result};
+pub use facts::Facts;
+pub use plan::{Confinement, Files, Plan, Request, SUBORDINATE, Streams, WORKER_ID};
+pub use prepare::Prepared;
+pub use step::{Action, Actor, Beneath, IdMap, Lower, Node, Slot, Step, Target};
+pub use sys::{Instruction, send_signal};
+pub use zygote::Entry;

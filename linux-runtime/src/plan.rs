@@ -1,0 +1,204 @@
+//! A workload lowered to steps: pure, printable, comparable. Executes nothing and looks at no machine but through
+//! [`Facts`]; knows no images, users' names or policy.
+
+use std::ffi::CString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::facts::Facts;
+use crate::step::{Action, Actor, IdMap, Slot, Step};
+
+mod cgroups;
+mod confined;
+mod devices;
+mod joined;
+mod mounts;
+mod names;
+mod process;
+mod root;
+
+pub use confined::Confinement;
+pub(crate) use names::{CAPABILITY_NAMES, LIMIT_NAMES};
+
+/// The ids of everybody's user namespace: 65536 from 100000 on, which belong to no user of the node.
+pub const SUBORDINATE: IdMap = IdMap { inside: 0, outside: 100_000, count: 65_536 };
+
+/// The one id a worker or compiler runs as, where the zygote may choose it.
+pub const WORKER_ID: u32 = 165_536;
+
+/// The slots every plan has: the guest's standard streams.
+pub(crate) const STDIN: Slot = Slot(0);
+pub(crate) const STDOUT: Slot = Slot(1);
+pub(crate) const STDERR: Slot = Slot(2);
+
+/// Steps in the order of their execution, and what they share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    pub streams: Streams,
+    /// How many slots the steps name.
+    pub slots: u16,
+    pub arguments: Vec<CString>,
+    pub environment: Vec<CString>,
+    /// What an entry of our own is given.
+    pub argument: Vec<u8>,
+    /// Where the zygote tells of memory kills, if it can.
+    pub oom: Option<Slot>,
+    /// For one more process in a container: where that container's pidfd goes.
+    pub joins: Option<Slot>,
+}
+
+/// What the zygote makes for a guest's standard streams, and keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Streams {
+    /// Pipes; without `stdin` the guest reads /dev/null.
+    Pipes { stdin: bool },
+    /// A pseudo-terminal, which the child opens and sends.
+    Terminal,
+    /// The zygote's caller's own (`proa-linux run`).
+    Inherited,
+    /// /dev/null, and a pipe for standard error.
+    Confined,
+}
+
+/// The files of a container.
+#[derive(Debug, Clone, Copy)]
+pub enum Files<'a> {
+    /// Read-only layers, lowest first, and a folder for what is written.
+    Layers { lower: &'a [PathBuf], scratch: &'a Path },
+    /// A ready root file system (an OCI bundle's).
+    Root(&'a Path),
+}
+
+/// What a plan is made from besides the specification.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Below each hierarchy's root, such as `proa-1f3c/ID`.
+    pub group: &'a str,
+    pub files: Files<'a>,
+    pub streams: Streams,
+    /// Confine under these ids whatever the specification says.
+    pub user_namespace: Option<IdMap>,
+    /// Docker's filter where the specification has none.
+    pub default_filter: bool,
+}
+
+impl Plan {
+    /// Lowers a container.
+    ///
+    /// # Errors
+    /// One sentence for what the specification asks and this runtime or machine does not have.
+    pub fn new(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<Plan> {
+        let process = spec.process().as_ref().ok_or_else(|| Error::Plan("the specification has no process".into()))?;
+        let linux = spec.linux().clone().unwrap_or_default();
+        let user = request.user_namespace.or_else(|| root::mapped_by(&linux));
+        let mut draft = Draft::new(user.is_some());
+        let namespaces = root::namespaces(&linux, user.is_some())?;
+        let has = |kind: LinuxNamespaceType| namespaces & kind as u64 != 0;
+
+        let opened = draft.open_files(&request.files, user)?;
+        let sources = draft.open_sources(spec)?;
+        let groups = draft.create_cgroups(request.group, linux.resources().as_ref(), facts)?;
+        draft.clone_child(namespaces, user, &groups);
+        let root = draft.assemble_root(opened, user, facts)?;
+        let dev = mounts::dev(spec).map(|mount| draft.make_dev(mount, &linux, process, user)).transpose()?;
+        draft.oom_score(process)?;
+        draft.enter_child(&groups, user.is_some(), has(LinuxNamespaceType::Cgroup));
+        draft.push(Actor::Child, Action::AttachRoot { root });
+        draft.mount_all(spec, &mounts::Places { root, dev, sources, groups: &groups }, facts, namespaces)?;
+        draft.finish_root(spec, &linux, root)?;
+        if has(LinuxNamespaceType::Uts) {
+            draft.names(spec)?;
+        }
+        if has(LinuxNamespaceType::Network) {
+            draft.push(Actor::Child, Action::Loopback);
+        }
+        let filter = process::Filter::choose(linux.seccomp().as_ref(), request.default_filter, process)?;
+        draft.process(process, request.streams, filter, true)?;
+        draft.finish(process, request.streams)
+    }
+
+    /// Lowers one more process in a running container.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn join(process: &Process, streams: Streams, group: &str, in_user: bool, facts: &Facts) -> Result<Plan> {
+        joined::lower(process, streams, group, in_user, facts)
+    }
+
+    /// Lowers a sandbox of our own code: a worker or a compiler.
+    ///
+    /// # Errors
+    /// `Lacks` for a limit without its controller; never for lack of privilege alone.
+    pub fn confine(confinement: &Confinement<'_>, facts: &Facts) -> Result<Plan> {
+        confined::lower(confinement, facts)
+    }
+
+    /// The sentence that a failure of step `number` (from 1) begins with.
+    pub fn describe(&self, number: usize) -> String {
+        let what = self.steps.get(number.wrapping_sub(1)).map(|step| step.action.to_string());
+        let what = what.unwrap_or_else(|| "an unknown step".to_owned());
+        format!("step {number} of {}: {what}", self.steps.len())
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.steps.iter().enumerate().try_for_each(|(at, step)| writeln!(f, "{:>3} {step}", at + 1))
+    }
+}
+
+/// A plan being written.
+#[derive(Debug)]
+struct Draft {
+    steps: Vec<Step>,
+    slots: u16,
+    oom: Option<Slot>,
+    joins: Option<Slot>,
+    /// Who assembles mounts: a helper where the child has fewer rights than the zygote.
+    assembler: Actor,
+}
+
+impl Draft {
+    fn new(in_user_namespace: bool) -> Draft {
+        let assembler = if in_user_namespace { Actor::Helper } else { Actor::Child };
+        Draft { steps: Vec::new(), slots: STDERR.0 + 1, oom: None, joins: None, assembler }
+    }
+
+    fn push(&mut self, actor: Actor, action: Action) {
+        self.steps.push(Step { actor, action });
+    }
+
+    fn slot(&mut self) -> Slot {
+        self.slots += 1;
+        Slot(self.slots - 1)
+    }
+
+    fn finish(self, process: &Process, streams: Streams) -> Result<Plan> {
+        let list = |strings: &Option<Vec<String>>, what| -> Result<Vec<CString>> {
+            strings.iter().flatten().map(|string| c_string(string.as_str(), what)).collect()
+        };
+        Ok(Plan {
+            arguments: list(process.args(), "an argument")?,
+            environment: list(process.env(), "an environment variable")?,
+            argument: Vec::new(),
+            steps: self.steps,
+            streams,
+            slots: self.slots,
+            oom: self.oom,
+            joins: self.joins,
+        })
+    }
+}
+
+fn c_string(text: impl Into<Vec<u8>>, what: &'static str) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::Nul { what })
+}
+
+fn c_path(path: &Path) -> Result<CString> {
+    c_string(path.as_os_str().as_encoded_bytes(), "a path")
+}

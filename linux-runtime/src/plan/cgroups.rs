@@ -1,0 +1,79 @@
+//! Cgroup steps: groups are made by the host beforehand; the child attaches itself the quick way (FLOORS).
+
+use oci_spec::runtime::LinuxResources;
+
+use super::{Draft, c_path, c_string};
+use crate::cgroup::{self, Bound};
+use crate::error::Result;
+use crate::facts::Facts;
+use crate::step::{Action, Actor, Slot};
+
+/// Where a plan's groups are attached.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    /// v1: a `tasks` file each, and the controllers of its hierarchy.
+    pub(super) tasks: Vec<(Slot, String, Vec<String>)>,
+    /// v2: the group's directory, for CLONE_INTO_CGROUP.
+    pub(super) unified: Option<Slot>,
+}
+
+impl Draft {
+    pub(super) fn create_cgroups(
+        &mut self,
+        group: &str,
+        resources: Option<&LinuxResources>,
+        facts: &Facts,
+    ) -> Result<Groups> {
+        let mut groups = Groups::default();
+        for bound in cgroup::lower(&facts.cgroups, resources)? {
+            let attach = self.note(&mut groups, &bound);
+            let values = bound.values.iter().map(|(file, value)| Ok((c_string(*file, "a file")?, c_string(value.as_str(), "a limit")?)));
+            let action = Action::CreateCgroup {
+                hierarchy: c_path(&bound.hierarchy.mount)?,
+                group: c_string(group, "an id")?,
+                values: values.collect::<Result<_>>()?,
+                attach,
+                unified: bound.hierarchy.unified,
+            };
+            self.push(Actor::Host, action);
+        }
+        if let Some(hierarchy) = facts.cgroups.with("memory") {
+            let file = if hierarchy.unified { "memory.events" } else { "memory.oom_control" };
+            let into = self.slot();
+            let path = c_path(&hierarchy.mount.join(group).join(file))?;
+            self.push(Actor::Host, Action::OpenOomEvents { path, into });
+            self.oom = Some(into);
+        }
+        Ok(groups)
+    }
+
+    /// The groups of a running container.
+    pub(super) fn open_cgroups(&mut self, group: &str, facts: &Facts) -> Result<Groups> {
+        let mut groups = Groups::default();
+        for bound in cgroup::lower(&facts.cgroups, None)? {
+            let attach = self.note(&mut groups, &bound);
+            let hierarchy = c_path(&bound.hierarchy.mount)?;
+            let unified = bound.hierarchy.unified;
+            let action = Action::OpenCgroup { hierarchy, group: c_string(group, "an id")?, attach, unified };
+            self.push(Actor::Host, action);
+        }
+        Ok(groups)
+    }
+
+    fn note(&mut self, groups: &mut Groups, bound: &Bound<'_>) -> Slot {
+        let attach = self.slot();
+        if bound.hierarchy.unified {
+            groups.unified = Some(attach);
+        } else {
+            let name = bound.hierarchy.mount.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            groups.tasks.push((attach, name, bound.hierarchy.controllers.clone()));
+        }
+        attach
+    }
+
+    pub(super) fn attach(&mut self, actor: Actor, groups: &Groups) {
+        for (tasks, _, _) in &groups.tasks {
+            self.push(actor, Action::AttachCgroup { tasks: *tasks });
+        }
+    }
+}

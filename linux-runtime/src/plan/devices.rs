@@ -1,0 +1,80 @@
+//! /dev: a tmpfs of our own with the default nodes and links of the OCI runtime specification (config-linux,
+//! "Default Devices"), never the image's directory.
+
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Mount, Process};
+
+use super::mounts::Options;
+use super::{Draft, c_string};
+use crate::error::{Error, Result};
+use crate::step::{Action, IdMap, Node, Slot};
+
+/// Name, major and minor of the nodes every container has.
+const NODES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// Name and target of the links every container has.
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+
+impl Draft {
+    /// Makes the tmpfs where device nodes may be made: under a user namespace only the helper may.
+    pub(super) fn make_dev(
+        &mut self,
+        mount: &Mount,
+        linux: &Linux,
+        process: &Process,
+        user: Option<IdMap>,
+    ) -> Result<Slot> {
+        let owner = user.map_or(0, |map| map.outside);
+        let mut nodes = default_nodes(owner)?;
+        for device in linux.devices().iter().flatten() {
+            nodes.push(node(device, owner)?);
+        }
+        if process.terminal().unwrap_or(false) {
+            nodes.push(Node::File { name: c_string("console", "a name")? });
+        }
+        let options = Options::parse(mount)?;
+        let into = self.slot();
+        let action = Action::MakeDev { options: options.data, attributes: options.attributes, nodes, owner, into };
+        let actor = self.assembler;
+        self.insert_assembly(vec![(actor, action)]);
+        Ok(into)
+    }
+}
+
+fn default_nodes(owner: u32) -> Result<Vec<Node>> {
+    let mut nodes = Vec::new();
+    for (name, major, minor) in NODES {
+        let name = c_string(name, "a name")?;
+        nodes.push(Node::Character { name, major, minor, mode: 0o666, uid: owner, gid: owner });
+    }
+    for (name, to) in LINKS {
+        nodes.push(Node::Link { name: c_string(name, "a name")?, to: c_string(to, "a name")? });
+    }
+    for name in ["pts", "shm", "mqueue"] {
+        nodes.push(Node::Directory { name: c_string(name, "a name")? });
+    }
+    Ok(nodes)
+}
+
+fn node(device: &LinuxDevice, owner: u32) -> Result<Node> {
+    let path = device.path().to_string_lossy().into_owned();
+    let refused = || Error::Plan(format!("device `{path}`: only devices directly in /dev are supported yet"));
+    let name = path.strip_prefix("/dev/").filter(|name| !name.is_empty() && !name.contains('/')).ok_or_else(refused)?;
+    let name = c_string(name, "a device's path")?;
+    let number = |number: i64| u32::try_from(number).map_err(|_| Error::Plan(format!("device `{path}`: bad number")));
+    let (major, minor) = (number(device.major())?, number(device.minor())?);
+    let mode = device.file_mode().unwrap_or(0o666) & 0o777;
+    let (uid, gid) = (owner + device.uid().unwrap_or(0), owner + device.gid().unwrap_or(0));
+    Ok(match device.typ() {
+        LinuxDeviceType::B => Node::Block { name, major, minor, mode, uid, gid },
+        LinuxDeviceType::P => Node::Fifo { name, mode, uid, gid },
+        LinuxDeviceType::C | LinuxDeviceType::U => Node::Character { name, major, minor, mode, uid, gid },
+        LinuxDeviceType::A => return Err(Error::Plan(format!("device `{path}`: a node cannot be of type `a`"))),
+    })
+}

@@ -1,0 +1,155 @@
+//! The process's steps: streams, limits, identity, filter, working directory, program.
+
+use std::ffi::CString;
+
+use oci_spec::runtime::{Capabilities, LinuxSeccomp, Process};
+
+use super::names::{CAPABILITY_NAMES, LIMIT_NAMES, upper_snake};
+use super::{Draft, STDERR, STDIN, STDOUT, Streams, c_string};
+use crate::error::{Error, Result};
+use crate::seccomp;
+use crate::step::{Action, Actor, Beneath};
+use crate::sys::Instruction;
+
+/// Where PATH is not set.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A compiled filter and where its origin lets it be loaded.
+#[derive(Debug)]
+pub(super) struct Filter {
+    program: Option<Vec<Instruction>>,
+    /// Ours: known to allow what stands between it and execve.
+    ours: bool,
+}
+
+impl Filter {
+    pub(super) fn choose(asked: Option<&LinuxSeccomp>, default: bool, process: &Process) -> Result<Filter> {
+        let kept = capability_bits(process.capabilities().as_ref().and_then(|all| all.bounding().as_ref()));
+        match asked {
+            Some(seccomp) => Ok(Filter { program: Some(seccomp::lower(seccomp)?), ours: false }),
+            None if default => Ok(Filter { program: Some(seccomp::default_filter(kept)?), ours: true }),
+            None => Ok(Filter { program: None, ours: true }),
+        }
+    }
+}
+
+impl Draft {
+    pub(super) fn oom_score(&mut self, process: &Process) -> Result<()> {
+        let Some(value) = process.oom_score_adj() else { return Ok(()) };
+        let action = Action::OomScore { value: c_string(value.to_string(), "a number")? };
+        // /proc/self belongs to the zygote's user namespace, so the helper writes it where there is one.
+        let actor = self.assembler;
+        if self.steps.iter().any(|step| matches!(step.action, Action::Clone { .. })) {
+            self.insert_assembly(vec![(actor, action)]);
+        } else {
+            self.push(actor, action);
+        }
+        Ok(())
+    }
+
+    pub(super) fn process(&mut self, process: &Process, streams: Streams, filter: Filter, first: bool) -> Result<()> {
+        let terminal = streams == Streams::Terminal;
+        self.limits(process)?;
+        self.push(Actor::Child, Action::Session);
+        let user = process.user();
+        if user.uid() == u32::MAX || user.gid() == u32::MAX {
+            // -1 means "unchanged", that is root, to setresuid(2) (CVE-2024-40635).
+            return Err(Error::Plan("user and group ids end at 4294967294".into()));
+        }
+        if terminal {
+            let size = process.console_size();
+            let clip = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
+            let (rows, columns) = size.map_or((24, 80), |size| (clip(size.height()), clip(size.width())));
+            let (uid, gid) = (user.uid(), user.gid());
+            self.push(Actor::Child, Action::Terminal { rows, columns, uid, gid, console: first });
+        } else {
+            self.push(Actor::Child, Action::Streams { stdin: STDIN, stdout: STDOUT, stderr: STDERR });
+        }
+        let cwd = process.cwd().to_string_lossy();
+        if !cwd.starts_with('/') {
+            return Err(Error::Plan(format!("working directory `{cwd}` is not absolute")));
+        }
+        let path = Beneath::new(&cwd).map_err(|_| Error::Nul { what: "the working directory" })?;
+        self.push(Actor::Child, Action::WorkingDirectory { path, make: first });
+        self.identity(process, filter)?;
+        let arguments = process.args().as_deref().unwrap_or_default();
+        let name = arguments.first().filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| Error::Plan("no command is given and the image has none".into()))?;
+        let candidates = candidates(name, process.env().as_deref().unwrap_or_default())?;
+        self.push(Actor::Child, Action::SealDescriptors);
+        let name = c_string(name.as_str(), "the program")?;
+        self.push(Actor::Child, Action::Execute { name, candidates });
+        Ok(())
+    }
+
+    /// Identity, filter and the barrier. Without no_new_privs a filter needs CAP_SYS_ADMIN and goes first; a stranger's
+    /// filter goes after the barrier, since it may forbid what the barrier needs.
+    fn identity(&mut self, process: &Process, filter: Filter) -> Result<()> {
+        let no_new_privileges = process.no_new_privileges().unwrap_or(false);
+        let early = !no_new_privileges;
+        let mut load = filter.program.map(|program| Action::Filter { program });
+        let set = |pick: fn(&oci_spec::runtime::LinuxCapabilities) -> &Option<Capabilities>| {
+            capability_bits(process.capabilities().as_ref().and_then(|all| pick(all).as_ref()))
+        };
+        self.push(Actor::Child, Action::BoundCapabilities { keep: set(|all| all.bounding()) });
+        if early && !filter.ours {
+            self.push(Actor::Child, Action::AwaitStart);
+        }
+        if early && let Some(action) = load.take() {
+            self.push(Actor::Child, action);
+        }
+        let user = process.user();
+        let groups = user.additional_gids().clone().unwrap_or_default();
+        self.push(Actor::Child, Action::User { uid: user.uid(), gid: user.gid(), groups });
+        self.push(
+            Actor::Child,
+            Action::Capabilities {
+                effective: set(|all| all.effective()),
+                permitted: set(|all| all.permitted()),
+                inheritable: set(|all| all.inheritable()),
+                ambient: set(|all| all.ambient()),
+            },
+        );
+        self.push(Actor::Child, Action::Umask { mask: user.umask().unwrap_or(0o022) });
+        if no_new_privileges {
+            self.push(Actor::Child, Action::NoNewPrivileges);
+        }
+        if !early && !filter.ours {
+            self.push(Actor::Child, Action::AwaitStart);
+        }
+        if let Some(action) = load {
+            self.push(Actor::Child, action);
+        }
+        if filter.ours {
+            self.push(Actor::Child, Action::AwaitStart);
+        }
+        Ok(())
+    }
+
+    fn limits(&mut self, process: &Process) -> Result<()> {
+        for limit in process.rlimits().iter().flatten() {
+            let name = upper_snake(&format!("{:?}", limit.typ()));
+            let name = name.strip_prefix("RLIMIT_").unwrap_or(&name);
+            let resource = LIMIT_NAMES.iter().position(|known| *known == name);
+            let resource = resource.ok_or_else(|| Error::Plan(format!("unknown resource limit `{name}`")))?;
+            let (soft, hard) = (limit.soft(), limit.hard());
+            self.push(Actor::Child, Action::Limit { resource: resource as u8, soft, hard });
+        }
+        Ok(())
+    }
+}
+
+fn capability_bits(names: Option<&Capabilities>) -> u64 {
+    let bit = |name: String| CAPABILITY_NAMES.iter().position(|known| *known == name).map_or(0, |at| 1 << at);
+    names.into_iter().flatten().map(|one| bit(upper_snake(&format!("{one:?}")))).fold(0, |all, one| all | one)
+}
+
+/// What execve is tried with, in order: the name itself if it has a slash, else below each directory of PATH.
+fn candidates(name: &str, environment: &[String]) -> Result<Vec<CString>> {
+    if name.contains('/') {
+        return Ok(vec![c_string(name, "the program")?]);
+    }
+    let path = environment.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let directories = path.split(':').map(|directory| if directory.is_empty() { "." } else { directory });
+    directories.map(|directory| c_string(format!("{directory}/{name}"), "the program")).collect()
+}

@@ -1,0 +1,168 @@
+//! The root's steps: opening its parts, cloning the child, assembling and finishing it.
+
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
+
+use super::cgroups::Groups;
+use super::{Draft, Files, c_path, c_string};
+use crate::error::{Error, Result};
+use crate::facts::Facts;
+use crate::step::{Action, Actor, Beneath, IdMap, Lower, Slot};
+use crate::sys;
+
+/// The root's parts after the host has opened them.
+#[derive(Debug)]
+pub(super) enum Opened {
+    Layers { lower: Vec<Slot>, scratch: Slot },
+    Root(Slot),
+}
+
+/// The first range of the specification's own user mapping, if it asks for a user namespace.
+pub(super) fn mapped_by(linux: &Linux) -> Option<IdMap> {
+    let asked = linux.namespaces().iter().flatten().any(|one| one.typ() == LinuxNamespaceType::User);
+    let map = linux.uid_mappings().iter().flatten().next().filter(|_| asked)?;
+    Some(IdMap { inside: map.container_id(), outside: map.host_id(), count: map.size() })
+}
+
+/// The namespaces to make (`CLONE_NEW*`).
+pub(super) fn namespaces(linux: &Linux, user: bool) -> Result<u64> {
+    let mut flags = libc::CLONE_NEWNS as u64;
+    for namespace in linux.namespaces().iter().flatten() {
+        if namespace.path().is_some() {
+            return Err(Error::Plan(format!("joining a {} namespace by path is not supported yet", namespace.typ())));
+        }
+        if namespace.typ() == LinuxNamespaceType::Time {
+            return Err(Error::Plan("time namespaces are not supported yet".into()));
+        }
+        flags |= namespace.typ() as u64;
+    }
+    let user_flag = libc::CLONE_NEWUSER as u64;
+    Ok(if user { flags | user_flag } else { flags & !user_flag })
+}
+
+impl Draft {
+    pub(super) fn open_files(&mut self, files: &Files<'_>, user: Option<IdMap>) -> Result<Opened> {
+        let owner = user.map_or(0, |map| map.outside);
+        match files {
+            Files::Layers { lower, scratch } => {
+                let mut opened = Vec::with_capacity(lower.len());
+                for path in *lower {
+                    let into = self.slot();
+                    self.push(Actor::Host, Action::OpenLayer { path: c_path(path)?, into });
+                    opened.push(into);
+                }
+                let into = self.slot();
+                // The merged root's mode is the upper folder's: the topmost layer knows it.
+                let like = lower.last().map(|path| c_path(path)).transpose()?;
+                self.push(Actor::Host, Action::OpenScratch { path: c_path(scratch)?, owner, like, into });
+                Ok(Opened::Layers { lower: opened, scratch: into })
+            }
+            Files::Root(path) => {
+                let into = self.slot();
+                self.push(Actor::Host, Action::OpenRoot { path: c_path(path)?, into });
+                Ok(Opened::Root(into))
+            }
+        }
+    }
+
+    pub(super) fn clone_child(&mut self, namespaces: u64, user: Option<IdMap>, groups: &Groups) {
+        // The cgroup namespace is unshared later, when the child stands in its group: its root is where one stands.
+        let flags = namespaces & !(libc::CLONE_NEWCGROUP as u64);
+        let Some(map) = user else {
+            self.push(Actor::Zygote, Action::Clone { namespaces: flags, cgroup: groups.unified });
+            return;
+        };
+        self.push(Actor::Zygote, Action::Fork { cgroup: None });
+        self.push(Actor::Helper, Action::Clone { namespaces: flags, cgroup: groups.unified });
+        self.push(Actor::Helper, Action::MapIds { uids: vec![map], gids: vec![map], deny_setgroups: false });
+    }
+
+    /// The steps that make the root's mount; under a user namespace they stand before the clone, in the helper.
+    pub(super) fn assemble_root(&mut self, opened: Opened, user: Option<IdMap>, facts: &Facts) -> Result<Slot> {
+        let mut steps = Vec::new();
+        let namespace = user.map(|map| {
+            let into = self.slot();
+            steps.push((Actor::Zygote, Action::KeepUserNamespace { map, into }));
+            into
+        });
+        let root = match opened {
+            Opened::Root(root) => {
+                steps.extend(namespace.map(|ns| (self.assembler, Action::TranslateOwners { mount: root, user_namespace: ns })));
+                root
+            }
+            Opened::Layers { lower, scratch } => {
+                let place = facts.overlay.ok_or_else(|| Error::Lacks("this kernel mounts no overlay here".into()))?;
+                if place == Lower::Attached && user.is_some() {
+                    steps.push((Actor::Helper, Action::OwnMounts));
+                }
+                // The upper folder is not translated: what the guest writes belongs to an unprivileged uid outside.
+                for mount in &lower {
+                    steps.extend(namespace.map(|ns| {
+                        (self.assembler, Action::TranslateOwners { mount: *mount, user_namespace: ns })
+                    }));
+                }
+                let into = self.slot();
+                steps.push((self.assembler, Action::Overlay { lower, scratch, place, into }));
+                into
+            }
+        };
+        self.insert_assembly(steps);
+        Ok(root)
+    }
+
+    /// Puts assembling steps where their actors reach them: the zygote's before the fork, the helper's before its
+    /// clone, the child's at the end.
+    pub(super) fn insert_assembly(&mut self, steps: Vec<(Actor, Action)>) {
+        for (actor, action) in steps {
+            let step = crate::step::Step { actor, action };
+            let before = match actor {
+                Actor::Zygote => self.steps.iter().position(|step| matches!(step.action, Action::Fork { .. })),
+                Actor::Helper => self.steps.iter().position(|step| matches!(step.action, Action::Clone { .. })),
+                Actor::Host | Actor::Child => None,
+            };
+            self.steps.insert(before.unwrap_or(self.steps.len()), step);
+        }
+    }
+
+    pub(super) fn enter_child(&mut self, groups: &Groups, in_user_namespace: bool, cgroup_view: bool) {
+        self.attach(Actor::Child, groups);
+        if in_user_namespace {
+            self.push(Actor::Child, Action::AwaitMaps);
+            self.push(Actor::Child, Action::BecomeRoot);
+        }
+        if cgroup_view {
+            self.push(Actor::Child, Action::OwnCgroupView);
+        }
+    }
+
+    pub(super) fn finish_root(&mut self, spec: &Spec, linux: &Linux, root: Slot) -> Result<()> {
+        let beneath = |path: &str| Beneath::new(path).map_err(|_| Error::Nul { what: "a path" });
+        let mut parameters: Vec<_> = linux.sysctl().iter().flatten().collect();
+        parameters.sort();
+        for (name, value) in parameters {
+            let path = beneath(&format!("/proc/sys/{}", name.replace('.', "/")))?;
+            self.push(Actor::Child, Action::Sysctl { root, path, value: c_string(value.as_str(), "a sysctl")? });
+        }
+        for path in linux.readonly_paths().iter().flatten() {
+            self.push(Actor::Child, Action::ReadOnly { root, path: beneath(path)? });
+        }
+        for path in linux.masked_paths().iter().flatten() {
+            self.push(Actor::Child, Action::Mask { root, path: beneath(path)? });
+        }
+        if spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
+            let action = Action::Restrict { mount: root, path: beneath("/")?, attributes: sys::RDONLY };
+            self.push(Actor::Child, action);
+        }
+        self.push(Actor::Child, Action::PivotRoot { root });
+        Ok(())
+    }
+
+    pub(super) fn names(&mut self, spec: &Spec) -> Result<()> {
+        if let Some(name) = spec.hostname().as_ref().filter(|name| !name.is_empty()) {
+            self.push(Actor::Child, Action::HostName { name: c_string(name.as_str(), "the host name")? });
+        }
+        if let Some(name) = spec.domainname().as_ref().filter(|name| !name.is_empty()) {
+            self.push(Actor::Child, Action::DomainName { name: c_string(name.as_str(), "the domain name")? });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! The host's steps of a plan: opening what today's machine has, making cgroups. What is missing fails here, in the
+//! caller, before the zygote hears of it.
+
+use std::ffi::CStr;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chownat, fchmod, fstat, mkdirat, openat};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+use crate::step::{Action, Actor, Slot};
+use crate::sys::{self, MountAttributes};
+
+/// What a plan's zygote needs besides the plan.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    /// Which slot each descriptor goes into.
+    pub slots: Vec<Slot>,
+    pub descriptors: Vec<OwnedFd>,
+}
+
+impl Prepared {
+    /// Executes the host's steps of `plan`. May wait for disks: not for an event loop's thread.
+    ///
+    /// # Errors
+    /// The first step that failed, as a sentence; cgroups made before it are the caller's to remove.
+    pub fn new(plan: &Plan) -> Result<Prepared> {
+        let mut prepared = Prepared::default();
+        for (at, step) in plan.steps.iter().enumerate().filter(|(_, step)| step.actor == Actor::Host) {
+            let (slot, fd) = open(&step.action).map_err(|source| Error::Prepare {
+                number: at + 1,
+                of: plan.steps.len(),
+                what: step.action.to_string(),
+                source,
+            })?;
+            prepared.add(slot, fd);
+        }
+        Ok(prepared)
+    }
+
+    /// Adds a descriptor for `slot`.
+    pub fn add(&mut self, slot: Slot, fd: OwnedFd) {
+        self.slots.push(slot);
+        self.descriptors.push(fd);
+    }
+}
+
+fn open(action: &Action) -> io::Result<(Slot, OwnedFd)> {
+    match action {
+        Action::OpenLayer { path, into } => Ok((*into, detached(path, false)?)),
+        Action::OpenRoot { path, into } => Ok((*into, detached(path, true)?)),
+        Action::OpenScratch { path, owner, like, into } => Ok((*into, scratch(path, *owner, like.as_deref())?)),
+        Action::OpenSource { path, recursive, attributes, into } => {
+            let source = detached(path, *recursive)?;
+            let change = MountAttributes { set: *attributes, recursive: *recursive, ..Default::default() };
+            sys::mount_setattr(source.as_fd(), change)?;
+            Ok((*into, source))
+        }
+        Action::CreateCgroup { hierarchy, group, values, attach, unified } => {
+            let directory = create_group(path(hierarchy), path(group), *unified)?;
+            for (file, value) in values {
+                set(&directory, file, value)?;
+            }
+            Ok((*attach, attachment(&directory, *unified)?))
+        }
+        Action::OpenCgroup { hierarchy, group, attach, unified } => {
+            Ok((*attach, attachment(&path(hierarchy).join(path(group)), *unified)?))
+        }
+        Action::OpenOomEvents { path, into } => {
+            Ok((*into, openat(CWD, path.as_c_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?))
+        }
+        _ => Err(Errno::INVAL.into()),
+    }
+}
+
+fn path(text: &CStr) -> &Path {
+    Path::new(std::ffi::OsStr::from_bytes(text.to_bytes()))
+}
+
+/// A detached copy of the mount below `path`: what happens to the caller's mounts later does not concern it.
+fn detached(path: &CStr, recursive: bool) -> io::Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    let tree = open_tree(CWD, path, flags)?;
+    // A copy of a shared mount is shared as well: what the guest mounts would show on the host.
+    let private = MountAttributes { propagation: libc::MS_PRIVATE as u64, recursive, ..Default::default() };
+    sys::mount_setattr(tree.as_fd(), private)?;
+    Ok(tree)
+}
+
+/// `upper` and `work`; `upper` has the mode of the topmost layer, since the merged root has that of `upper`.
+fn scratch(path: &CStr, owner: u32, like: Option<&CStr>) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match mkdirat(CWD, path, Mode::from_raw_mode(0o700)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let folder = openat(CWD, path, flags, Mode::empty())?;
+    let mode = match like {
+        Some(like) => fstat(openat(CWD, like, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)?.st_mode & 0o7777,
+        None => 0o755,
+    };
+    for name in [c"upper", c"work"] {
+        match mkdirat(&folder, name, Mode::from_raw_mode(0o700)) {
+            Ok(()) => {}
+            // A container that is started again keeps what it wrote.
+            Err(Errno::EXIST) => continue,
+            Err(errno) => return Err(errno.into()),
+        }
+        chownat(&folder, name, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)), AtFlags::SYMLINK_NOFOLLOW)?;
+        if name == c"upper" {
+            fchmod(openat(&folder, name, flags, Mode::empty())?, Mode::from_raw_mode(mode))?;
+        }
+    }
+    detached(path, false)
+}
+
+/// Makes the group and its parents; on v2 the controllers are handed down to it.
+fn create_group(hierarchy: &Path, group: &Path, unified: bool) -> io::Result<PathBuf> {
+    let mut directory = hierarchy.to_path_buf();
+    for component in group.components() {
+        if unified {
+            hand_down(&directory)?;
+        }
+        directory.push(component);
+        match fs::create_dir(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => inherit_cpuset(&directory)?,
+        }
+    }
+    Ok(directory)
+}
+
+/// Enables below `directory` the controllers that sandboxes use, one by one: one that is missing keeps none away.
+fn hand_down(directory: &Path) -> io::Result<()> {
+    let enabled = fs::read_to_string(directory.join("cgroup.subtree_control"))?;
+    let offered = fs::read_to_string(directory.join("cgroup.controllers"))?;
+    for controller in ["memory", "cpu", "pids", "cpuset"] {
+        let has = |text: &str| text.split_whitespace().any(|name| name == controller);
+        if has(&offered) && !has(&enabled) {
+            // What cannot be enabled shows when a limit's file is missing.
+            drop(fs::write(directory.join("cgroup.subtree_control"), format!("+{controller}")));
+        }
+    }
+    Ok(())
+}
+
+/// A fresh v1 cpuset accepts no task before it has cpus and mems (cpuset(7)).
+fn inherit_cpuset(directory: &Path) -> io::Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let own = directory.join(file);
+        if !fs::read_to_string(&own).is_ok_and(|value| value.trim().is_empty()) {
+            continue;
+        }
+        if let Some(parent) = directory.parent()
+            && directory.join("tasks").exists()
+        {
+            fs::write(own, fs::read_to_string(parent.join(file))?)?;
+        }
+    }
+    Ok(())
+}
+
+fn set(directory: &Path, file: &CStr, value: &CStr) -> io::Result<()> {
+    match fs::write(directory.join(path(file)), value.to_bytes()) {
+        // Kernels without swap accounting have no such file: there is no swap to bound either.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_swap(file) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_swap(file: &CStr) -> bool {
+    [&b"memory.swap.max"[..], b"memory.memsw.limit_in_bytes"].contains(&file.to_bytes())
+}
+
+/// What the child attaches itself by: the directory on v2, the `tasks` file on v1.
+fn attachment(directory: &Path, unified: bool) -> io::Result<OwnedFd> {
+    if unified {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        return Ok(openat(CWD, directory, flags, Mode::empty())?);
+    }
+    Ok(openat(CWD, directory.join("tasks"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?)
+}

@@ -1,0 +1,224 @@
+//! One step of a plan, as plain data: who does it and what is done. Steps name descriptors by slot, so that a plan can
+//! be printed, compared and sent; executing them is [`crate::prepare`], [`crate::zygote`] and [`crate::init`].
+
+use std::ffi::CString;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sys::Instruction;
+
+mod display;
+
+/// A place in the table of descriptors that host, zygote and child fill and use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slot(pub u16);
+
+/// Who executes a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Actor {
+    /// The caller, before the zygote hears of it: what is missing fails here.
+    Host,
+    /// The zygote itself: never waits.
+    Zygote,
+    /// A short-lived process between zygote and child, in the zygote's user namespace.
+    Helper,
+    /// The process that becomes the guest.
+    Child,
+}
+
+/// One step of a [`Plan`](crate::Plan).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    pub actor: Actor,
+    pub action: Action,
+}
+
+/// A path inside the root as its prefixes: `a`, `a/b`, `a/b/c`; resolved beneath the root's handle, never as a string.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beneath {
+    /// Every prefix, the whole path last; empty for the root itself.
+    pub prefixes: Vec<CString>,
+    /// The last component of each prefix.
+    pub names: Vec<CString>,
+}
+
+/// `count` ids from `inside` on are those from `outside` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct IdMap {
+    pub inside: u32,
+    pub outside: u32,
+    pub count: u32,
+}
+
+/// Where a lower directory's mounts stand when the overlay is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lower {
+    /// Detached mounts named by descriptor (the kernel accepts them as layers: found by trying).
+    Detached,
+    /// Attached on a scratch tmpfs in the child's own mount namespace first (Linux before 6.15).
+    Attached,
+}
+
+/// What is done. The CVE or kernel version that shaped an action stands where it is executed, and in its sentence here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    // Host: what needs today's machine.
+    /// A detached, non-recursive clone of a layer's folder.
+    OpenLayer { path: CString, into: Slot },
+    /// The container's own folder with `upper` and `work` in it, owned by `owner`, as a detached clone.
+    OpenScratch { path: CString, owner: u32, like: Option<CString>, into: Slot },
+    /// A ready root file system as a detached clone.
+    OpenRoot { path: CString, into: Slot },
+    /// A bind source as a detached clone.
+    OpenSource { path: CString, recursive: bool, attributes: u64, into: Slot },
+    /// One cgroup directory with its limits, `(file, value)` in order.
+    CreateCgroup { hierarchy: CString, group: CString, values: Vec<(CString, CString)>, attach: Slot, unified: bool },
+    /// The cgroup of a running container, for one more process in it.
+    OpenCgroup { hierarchy: CString, group: CString, attach: Slot, unified: bool },
+    /// A file of that cgroup that tells of out-of-memory kills.
+    OpenOomEvents { path: CString, into: Slot },
+
+    // Zygote and helper.
+    /// A user namespace that translates owners of layers.
+    KeepUserNamespace { map: IdMap, into: Slot },
+    /// A helper process, born in a v2 cgroup where there is one.
+    Fork { cgroup: Option<Slot> },
+    /// The guest's process in its namespaces (`CLONE_NEW*`).
+    Clone { namespaces: u64, cgroup: Option<Slot> },
+    /// The user namespace's maps.
+    MapIds { uids: Vec<IdMap>, gids: Vec<IdMap>, deny_setgroups: bool },
+
+    // Helper or child.
+    /// Moves itself by writing `0` to the v1 `tasks` file: no write lock, 75 to 100 µs against 11 to 16 ms.
+    AttachCgroup { tasks: Slot },
+    /// Enters the namespaces (`CLONE_NEW*`) of a running container.
+    Join { process: Slot, namespaces: u64 },
+    /// A mount namespace of the helper's own.
+    OwnMounts,
+    /// Gives a layer's detached clone the translated owners.
+    TranslateOwners { mount: Slot, user_namespace: Slot },
+    /// The root from layers.
+    Overlay { lower: Vec<Slot>, scratch: Slot, place: Lower, into: Slot },
+    /// A /dev of our own: tmpfs, default nodes, links.
+    MakeDev { options: Vec<(CString, Option<CString>)>, attributes: u64, nodes: Vec<Node>, owner: u32, into: Slot },
+    /// How this process fares when memory is short; a value below the inherited one may be refused, then it stays.
+    OomScore { value: CString },
+
+    // Child.
+    /// Waits until its ids are mapped.
+    AwaitMaps,
+    /// Becomes root of its own user namespace.
+    BecomeRoot,
+    /// A cgroup namespace rooted where the child now stands.
+    OwnCgroupView,
+    /// Attaches the root.
+    AttachRoot { root: Slot },
+    /// A new file system.
+    Mount { kind: CString, options: Vec<(CString, Option<CString>)>, attributes: u64, target: Target, into: Option<Slot> },
+    /// The host's /sys, where sysfs itself cannot be mounted (host network under a user namespace).
+    BindSys { attributes: u64, target: Target },
+    /// A descriptor's tree: a bind source or a prepared mount.
+    Attach { mount: Slot, target: Target },
+    /// A path hidden by an empty directory or by /dev/null, if it is there.
+    Mask { root: Slot, path: Beneath },
+    /// A path made read-only, if it is there.
+    ReadOnly { root: Slot, path: Beneath },
+    /// Further attributes of a finished mount, such as a read-only root.
+    Restrict { mount: Slot, path: Beneath, attributes: u64 },
+    /// A kernel parameter of the child's namespaces, beneath /proc/sys.
+    Sysctl { root: Slot, path: Beneath, value: CString },
+    /// Enters the root and lets go of the zygote's.
+    PivotRoot { root: Slot },
+    /// The name in the UTS namespace.
+    HostName { name: CString },
+    /// The NIS domain name.
+    DomainName { name: CString },
+    /// Loopback up in its own network namespace.
+    Loopback,
+    /// A new session.
+    Session,
+    /// A pseudo-terminal of the container's own devpts; the master goes to the zygote.
+    Terminal { rows: u16, columns: u16, uid: u32, gid: u32, console: bool },
+    /// Standard streams from the zygote's pipes.
+    Streams { stdin: Slot, stdout: Slot, stderr: Slot },
+    /// A resource limit.
+    Limit { resource: u8, soft: u64, hard: u64 },
+    /// The capability bounding set.
+    BoundCapabilities { keep: u64 },
+    /// Groups and user.
+    User { uid: u32, gid: u32, groups: Vec<u32> },
+    /// The four other capability sets.
+    Capabilities { effective: u64, permitted: u64, inheritable: u64, ambient: u64 },
+    /// The mask of new files' modes.
+    Umask { mask: u32 },
+    /// No gain of privilege by execve.
+    NoNewPrivileges,
+    /// What it may ask the kernel.
+    Filter { program: Vec<Instruction> },
+    /// The working directory, made if missing, verified to be inside the root (CVE-2024-21626).
+    WorkingDirectory { path: Beneath, make: bool },
+    /// Every other descriptor closes at execve (CVE-2016-9962, CVE-2024-21626).
+    SealDescriptors,
+    /// Tells the zygote it is created and waits for `start`.
+    AwaitStart,
+    /// The program: the first candidate that exists.
+    Execute { name: CString, candidates: Vec<CString> },
+
+    // Child, for code of our own instead of a program.
+    /// Calls an entry's first half, while /proc can still be reached.
+    Build { entry: CString },
+    /// An empty root: read-only, nothing executable, no /proc.
+    EmptyRoot,
+    /// Everything but the standard streams and what was given closes now.
+    KeepDescriptors { keep: Vec<Slot> },
+    /// Calls the entry's second half; its return value is the exit status.
+    Enter { entry: CString },
+}
+
+/// Where a mount goes: beneath the root or directly beneath a mount made before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    pub base: Slot,
+    pub path: Beneath,
+    /// Refuse symbolic links on the way: /proc, /sys and /dev must be what they are called
+    /// (CVE-2019-19921, CVE-2023-27561, CVE-2026-41579).
+    pub no_symlinks: bool,
+}
+
+/// A device node or link in /dev.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Node {
+    Character { name: CString, major: u32, minor: u32, mode: u32, uid: u32, gid: u32 },
+    Block { name: CString, major: u32, minor: u32, mode: u32, uid: u32, gid: u32 },
+    Fifo { name: CString, mode: u32, uid: u32, gid: u32 },
+    Link { name: CString, to: CString },
+    Directory { name: CString },
+    /// An empty file, to be mounted over.
+    File { name: CString },
+}
+
+impl Beneath {
+    /// The components of a path that begins at the root; `.` and empty ones vanish, `..` stops at the root.
+    pub(crate) fn new(path: &str) -> Result<Beneath, std::ffi::NulError> {
+        let mut names: Vec<&str> = Vec::new();
+        for component in path.split('/') {
+            match component {
+                "" | "." => {}
+                ".." => drop(names.pop()),
+                name => names.push(name),
+            }
+        }
+        let prefixes = (1..=names.len()).map(|count| CString::new(names[..count].join("/")));
+        Ok(Beneath {
+            prefixes: prefixes.collect::<Result<_, _>>()?,
+            names: names.iter().map(|name| CString::new(*name)).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl fmt::Display for Beneath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}", self.prefixes.last().map_or("".into(), |path| path.to_string_lossy()))
+    }
+}

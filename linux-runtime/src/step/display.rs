@@ -1,0 +1,190 @@
+//! A step as one line of text.
+
+use std::ffi::CString;
+use std::fmt;
+
+use super::{Action, Actor, IdMap, Lower, Node, Slot, Step};
+use crate::sys;
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Actor::Host => "host",
+            Actor::Zygote => "zygote",
+            Actor::Helper => "helper",
+            Actor::Child => "child",
+        })
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+impl fmt::Display for IdMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}->{} x{}", self.inside, self.outside, self.count)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<6} {}", self.actor, self.action)
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::OpenLayer { path, into } => write!(f, "open layer {} as {into}", text(path)),
+            Action::OpenScratch { path, owner, into, .. } => {
+                write!(f, "open scratch folder {} for uid {owner} as {into}", text(path))
+            }
+            Action::OpenRoot { path, into } => write!(f, "open root {} as {into}", text(path)),
+            Action::OpenSource { path, attributes, into, .. } => {
+                write!(f, "open bind source {} as {into}{}", text(path), Attributes(*attributes))
+            }
+            Action::CreateCgroup { hierarchy, group, values, .. } => {
+                write!(f, "create cgroup `{}/{}`", bare(hierarchy), bare(group))?;
+                values.iter().try_for_each(|(file, value)| write!(f, " {}={}", bare(file), bare(value)))
+            }
+            Action::OpenCgroup { hierarchy, group, .. } => {
+                write!(f, "open cgroup `{}/{}`", bare(hierarchy), bare(group))
+            }
+            Action::OpenOomEvents { path, .. } => write!(f, "watch {}", text(path)),
+            Action::KeepUserNamespace { map, into } => write!(f, "keep a user namespace {map} as {into}"),
+            Action::Fork { .. } => f.write_str("fork a helper"),
+            Action::Clone { namespaces, .. } => write!(f, "clone the child into{}", Namespaces(*namespaces)),
+            Action::MapIds { uids, gids, .. } => {
+                f.write_str("map uids")?;
+                uids.iter().try_for_each(|map| write!(f, " {map}"))?;
+                f.write_str(", gids")?;
+                gids.iter().try_for_each(|map| write!(f, " {map}"))
+            }
+            Action::AttachCgroup { tasks } => write!(f, "attach to cgroup {tasks}"),
+            Action::Join { namespaces, .. } => write!(f, "join the container's{}", Namespaces(*namespaces)),
+            Action::OwnMounts => f.write_str("unshare the mount namespace"),
+            Action::TranslateOwners { mount, user_namespace } => {
+                write!(f, "translate owners of {mount} by {user_namespace}")
+            }
+            Action::Overlay { lower, scratch, place, into } => {
+                let place = if *place == Lower::Attached { ", layers attached first" } else { "" };
+                write!(f, "overlay {} layers on {scratch} as {into}{place}", lower.len())
+            }
+            Action::MakeDev { nodes, into, .. } => {
+                write!(f, "make a tmpfs for /dev as {into} with")?;
+                nodes.iter().try_for_each(|node| write!(f, " {node}"))
+            }
+            Action::OomScore { value } => write!(f, "set oom_score_adj {}", bare(value)),
+            Action::AwaitMaps => f.write_str("wait for id maps"),
+            Action::BecomeRoot => f.write_str("become root of the user namespace"),
+            Action::OwnCgroupView => f.write_str("unshare the cgroup namespace"),
+            Action::AttachRoot { root } => write!(f, "attach root {root}"),
+            Action::Mount { kind, attributes, target, .. } => {
+                write!(f, "mount {} at `{}`{}", text(kind), target.path, Attributes(*attributes))
+            }
+            Action::BindSys { attributes, target } => {
+                write!(f, "bind /sys at `{}`{}", target.path, Attributes(*attributes))
+            }
+            Action::Attach { mount, target } => write!(f, "attach {mount} at `{}`", target.path),
+            Action::Mask { path, .. } => write!(f, "mask `{path}`"),
+            Action::ReadOnly { path, .. } => write!(f, "make `{path}` read-only"),
+            Action::Restrict { path, attributes, .. } => write!(f, "restrict `{path}` to{}", Attributes(*attributes)),
+            Action::Sysctl { path, value, .. } => write!(f, "write {} to `{path}`", text(value)),
+            Action::PivotRoot { root } => write!(f, "pivot to root {root}"),
+            Action::HostName { name } => write!(f, "set host name {}", text(name)),
+            Action::DomainName { name } => write!(f, "set domain name {}", text(name)),
+            Action::Loopback => f.write_str("bring loopback up"),
+            Action::Session => f.write_str("start a session"),
+            Action::Terminal { rows, columns, .. } => write!(f, "open a terminal of {rows} rows, {columns} columns"),
+            Action::Streams { .. } => f.write_str("take the standard streams"),
+            Action::Limit { resource, soft, hard } => write!(f, "limit {} to {soft}, {hard}", limit_name(*resource)),
+            Action::BoundCapabilities { keep } => write!(f, "bound capabilities to{}", Capabilities(*keep)),
+            Action::User { uid, gid, groups } => write!(f, "become uid {uid}, gid {gid}, groups {groups:?}"),
+            Action::Capabilities { effective, ambient, .. } => {
+                write!(f, "keep capabilities{}, ambient{}", Capabilities(*effective), Capabilities(*ambient))
+            }
+            Action::Umask { mask } => write!(f, "set umask {mask:04o}"),
+            Action::NoNewPrivileges => f.write_str("forbid new privileges"),
+            Action::Filter { program } => write!(f, "load a seccomp filter of {} instructions", program.len()),
+            Action::WorkingDirectory { path, .. } => write!(f, "change directory to `{path}`"),
+            Action::SealDescriptors => f.write_str("seal every other descriptor"),
+            Action::AwaitStart => f.write_str("wait for start"),
+            Action::Execute { name, .. } => write!(f, "execute {}", text(name)),
+            Action::Build { entry } => write!(f, "build {}", text(entry)),
+            Action::EmptyRoot => f.write_str("pivot to an empty read-only root"),
+            Action::KeepDescriptors { keep } => write!(f, "close every descriptor but {}", keep.len()),
+            Action::Enter { entry } => write!(f, "enter {}", text(entry)),
+        }
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&match self {
+            Node::Character { name, .. }
+            | Node::Block { name, .. }
+            | Node::Fifo { name, .. }
+            | Node::Link { name, .. }
+            | Node::File { name } => bare(name),
+            Node::Directory { name } => bare(name) + "/",
+        })
+    }
+}
+
+fn text(string: &CString) -> String {
+    format!("`{}`", string.to_string_lossy())
+}
+
+fn bare(string: &CString) -> String {
+    string.to_string_lossy().into_owned()
+}
+
+struct Attributes(u64);
+
+impl fmt::Display for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [(sys::RDONLY, "ro"), (sys::NOSUID, "nosuid"), (sys::NODEV, "nodev"), (sys::NOEXEC, "noexec")];
+        names.iter().filter(|(bit, _)| self.0 & bit != 0).try_for_each(|(_, name)| write!(f, " {name}"))
+    }
+}
+
+struct Namespaces(u64);
+
+impl fmt::Display for Namespaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (libc::CLONE_NEWUSER, "user"),
+            (libc::CLONE_NEWPID, "pid"),
+            (libc::CLONE_NEWNS, "mount"),
+            (libc::CLONE_NEWNET, "network"),
+            (libc::CLONE_NEWIPC, "ipc"),
+            (libc::CLONE_NEWUTS, "uts"),
+            (libc::CLONE_NEWCGROUP, "cgroup"),
+        ];
+        if self.0 == 0 {
+            return f.write_str(" no namespaces of its own");
+        }
+        let used = names.iter().filter(|(bit, _)| self.0 & *bit as u64 != 0);
+        used.enumerate().try_for_each(|(at, (_, name))| write!(f, "{} {name}", if at == 0 { "" } else { "," }))?;
+        f.write_str(" namespaces")
+    }
+}
+
+struct Capabilities(u64);
+
+impl fmt::Display for Capabilities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str(" none");
+        }
+        let names = crate::plan::CAPABILITY_NAMES.iter().enumerate();
+        names.filter(|(bit, _)| self.0 >> bit & 1 != 0).try_for_each(|(_, name)| write!(f, " {name}"))
+    }
+}
+
+fn limit_name(resource: u8) -> &'static str {
+    crate::plan::LIMIT_NAMES.get(usize::from(resource)).copied().unwrap_or("an unknown resource")
+}

@@ -1,0 +1,62 @@
+//! The zygote's signals come through a descriptor; its children start with none blocked and none ignored.
+
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::{mem, ptr};
+
+use rustix::io::Result;
+
+use super::clone::last_error;
+
+/// Blocks every signal of the calling thread.
+pub(crate) fn block_all() {
+    // SAFETY: `sigset_t` is plain data; sigfillset and sigprocmask only touch the set given.
+    unsafe {
+        let mut all: libc::sigset_t = mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const all, ptr::null_mut());
+    }
+}
+
+/// A descriptor that becomes readable when a child ends or somebody asks the process to.
+pub(crate) fn signal_descriptor() -> Result<OwnedFd> {
+    // SAFETY: as above; signalfd reads the set and returns a fresh descriptor that nobody else owns.
+    unsafe {
+        let mut set: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        libc::sigaddset(&raw mut set, libc::SIGTERM);
+        match libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
+            -1 => Err(last_error()),
+            fd => Ok(OwnedFd::from_raw_fd(fd)),
+        }
+    }
+}
+
+/// Unblocks every signal and puts SIGPIPE back to its default: Rust ignores it, and execve would pass that on.
+pub(crate) fn default_and_unblock_all() {
+    // SAFETY: SIG_DFL is a valid disposition; the set is plain data.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        let mut none: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+    }
+}
+
+/// Sends signal `number` (1 to 64, real-time ones too, which rustix does not name) to the process behind a pidfd.
+///
+/// # Errors
+/// `NotFound`-like ESRCH when it has ended, EINVAL for a number that is no signal.
+pub fn send_signal(process: std::os::fd::BorrowedFd<'_>, number: i32) -> std::io::Result<()> {
+    let process = std::os::fd::AsRawFd::as_raw_fd(&process);
+    // SAFETY: the info pointer may be null (pidfd_send_signal(2)); nothing else is pointed to.
+    let outcome =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process, number, ptr::null::<libc::siginfo_t>(), 0) };
+    if outcome == -1 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Empties a signal descriptor: which signal it was does not matter, since everything is looked at.
+pub(crate) fn drain_signals(signals: std::os::fd::BorrowedFd<'_>) {
+    let mut buffer = [0_u8; 128 * 8];
+    while rustix::io::read(signals, &mut buffer).is_ok_and(|count| count > 0) {}
+}

@@ -1,0 +1,210 @@
+//! Requests of the host, each answered under its ticket.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::net::SendFlags;
+
+use super::super::launch::launch;
+use super::super::protocol::{Event, Failure, FailureKind, Request, VERSION};
+use super::super::record::{Phase, Record};
+use super::Zygote;
+use super::children::failure;
+use crate::plan::Plan;
+use crate::step::{IdMap, Slot};
+use crate::sys::{self, MountAttributes};
+
+impl Zygote {
+    pub(super) fn answer(&mut self, request: Request, descriptors: Vec<OwnedFd>) {
+        let greeted = self.host.as_ref().is_some_and(|host| host.greeted);
+        match request {
+            Request::Hello { ticket, version } => self.greet(ticket, version),
+            _ if !greeted => self.host = None,
+            Request::List { ticket } => self.list(ticket),
+            Request::Create { ticket, id, note, plan, given } => {
+                self.create(ticket, id, note, plan, (given, descriptors));
+            }
+            Request::Exec { ticket, id, container, plan, given } => {
+                self.exec(ticket, id, &container, plan, (given, descriptors));
+            }
+            Request::Start { ticket, id } => self.start(ticket, &id),
+            Request::CloseStdin { ticket, id } => {
+                if let Some(record) = self.records.get_mut(&id) {
+                    record.ends.stdin = None;
+                }
+                self.tell(&Event::Done { ticket }, &[]);
+            }
+            Request::Acknowledge { ticket, id } => self.acknowledge(ticket, &id),
+            Request::Directory { ticket, owner, group, outside, read_only } => {
+                self.directory(ticket, (owner, group), outside, read_only, descriptors);
+            }
+            Request::Stop { ticket } => {
+                self.stopping = true;
+                self.tell(&Event::Done { ticket }, &[]);
+            }
+        }
+    }
+
+    fn refuse(&mut self, ticket: u32, kind: FailureKind, text: String) {
+        self.tell(&Event::Refused { ticket, failure: Failure { kind, text } }, &[]);
+    }
+
+    fn greet(&mut self, ticket: u32, version: u32) {
+        if version != VERSION {
+            let text = format!("talk to the zygote: it speaks version {VERSION} of its wire, not {version}");
+            return self.refuse(ticket, FailureKind::Conflict, text);
+        }
+        if let Some(host) = &mut self.host {
+            host.greeted = true;
+        }
+        let pid = rustix::process::getpid().as_raw_nonzero().get() as u32;
+        let event = Event::Hello { ticket, version: VERSION, pid, facts: self.facts.clone() };
+        self.tell(&event, &[]);
+    }
+
+    fn list(&mut self, ticket: u32) {
+        let records = std::mem::take(&mut self.records);
+        for record in records.values() {
+            let Some(state) = record.state() else { continue };
+            let (id, pid, held) = (record.id.clone(), record.raw_pid(), record.held());
+            let note = record.note.clone();
+            self.tell(&Event::Item { ticket, id, note, pid, state, held }, &record.descriptors());
+        }
+        self.records = records;
+        self.tell(&Event::Done { ticket }, &[]);
+    }
+
+    fn create(
+        &mut self,
+        ticket: u32,
+        id: String,
+        note: String,
+        plan: Plan,
+        (given, descriptors): (Vec<Slot>, Vec<OwnedFd>),
+    ) {
+        if self.records.contains_key(&id) {
+            return self.refuse(ticket, FailureKind::Conflict, format!("create `{id}`: a sandbox of that id exists"));
+        }
+        if self.stopping {
+            return self.refuse(ticket, FailureKind::Conflict, format!("create `{id}`: the zygote is stopping"));
+        }
+        if given.len() != descriptors.len() {
+            let text = format!("create `{id}`: {} descriptors came for {} slots", descriptors.len(), given.len());
+            return self.refuse(ticket, FailureKind::Failed, text);
+        }
+        let mut table: Vec<Option<OwnedFd>> = Vec::new();
+        table.resize_with(usize::from(plan.slots), || None);
+        for (slot, fd) in given.into_iter().zip(descriptors) {
+            if let Some(place) = table.get_mut(usize::from(slot.0)) {
+                *place = Some(fd);
+            }
+        }
+        let foreign = self.records.values().flat_map(|record| record.ends.numbers()).collect();
+        match launch(&plan, table, foreign, &mut self.namespaces, self.entries) {
+            Err((step, errno)) => {
+                let failure = failure(&plan, step, errno);
+                self.tell(&Event::Refused { ticket, failure }, &[]);
+            }
+            Ok(launched) => {
+                let (pid, pidfd) = launched.child.map_or((None, None), |(pid, pidfd)| (Some(pid), Some(pidfd)));
+                let record = Record {
+                    id: id.clone(),
+                    note,
+                    phase: Phase::Creating { ticket },
+                    plan: Some(plan),
+                    pid,
+                    pidfd,
+                    talk: Some(launched.talk),
+                    ready: false,
+                    refused: None,
+                    ends: launched.ends,
+                    oom: launched.oom,
+                };
+                self.records.insert(id, record);
+            }
+        }
+    }
+
+    fn exec(
+        &mut self,
+        ticket: u32,
+        id: String,
+        container: &str,
+        plan: Plan,
+        (mut given, mut descriptors): (Vec<Slot>, Vec<OwnedFd>),
+    ) {
+        let running = self.records.get(container).filter(|record| record.phase == Phase::Running);
+        let process = running.and_then(|record| record.pidfd.as_ref()).zip(plan.joins);
+        let Some((process, slot)) = process else {
+            let text = format!("exec in `{container}`: it is not running");
+            return self.refuse(ticket, FailureKind::Conflict, text);
+        };
+        match fcntl_dupfd_cloexec(process, 3) {
+            Ok(process) => {
+                given.push(slot);
+                descriptors.push(process);
+                self.create(ticket, id, String::new(), plan, (given, descriptors));
+            }
+            Err(errno) => self.refuse(ticket, FailureKind::Failed, format!("exec in `{container}`: {errno}")),
+        }
+    }
+
+    fn start(&mut self, ticket: u32, id: &str) {
+        let waiting = |record: &&mut Record| record.phase == Phase::Created && record.refused.is_none();
+        let record = self.records.get_mut(id).filter(waiting);
+        let Some((phase, talk)) = record.and_then(|record| Some((&mut record.phase, record.talk.as_ref()?))) else {
+            let text = format!("start `{id}`: it is not waiting to be started");
+            return self.refuse(ticket, FailureKind::Conflict, text);
+        };
+        *phase = Phase::Starting { ticket };
+        // A child that is gone is reaped in this or the next turn, which answers.
+        let _ = rustix::net::send(talk, b"s", SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    }
+
+    fn acknowledge(&mut self, ticket: u32, id: &str) {
+        match self.records.get(id).map(|record| record.phase) {
+            Some(Phase::Exited(_)) => {
+                self.records.remove(id);
+                self.tell(&Event::Done { ticket }, &[]);
+            }
+            // Acknowledged before: the answer was lost.
+            None => self.tell(&Event::Done { ticket }, &[]),
+            Some(_) => self.refuse(ticket, FailureKind::Conflict, format!("acknowledge `{id}`: it has not ended")),
+        }
+    }
+
+    /// Finishes a detached mount for a worker: no setuid programs, devices or executables; owners translated so that
+    /// the folder's owner is the worker's user.
+    fn directory(&mut self, ticket: u32, from: (u32, u32), outside: u32, read_only: bool, fds: Vec<OwnedFd>) {
+        let Some(mount) = fds.into_iter().next() else {
+            return self.refuse(ticket, FailureKind::Failed, "prepare a directory: no mount came along".to_owned());
+        };
+        match self.finish_directory(&mount, from, outside, read_only) {
+            Ok(()) => self.tell(&Event::Done { ticket }, &[mount.as_fd()]),
+            Err(errno) => self.refuse(ticket, FailureKind::Failed, format!("prepare a directory: {errno}")),
+        }
+    }
+
+    fn finish_directory(
+        &mut self,
+        mount: &OwnedFd,
+        (owner, group): (u32, u32),
+        outside: u32,
+        read_only: bool,
+    ) -> rustix::io::Result<()> {
+        let read_only = if read_only { sys::RDONLY } else { 0 };
+        let set = sys::NOSUID | sys::NODEV | sys::NOEXEC | read_only;
+        sys::mount_setattr(mount.as_fd(), MountAttributes { set, ..Default::default() })?;
+        if owner == outside && group == outside {
+            return Ok(());
+        }
+        let map = |inside| IdMap { inside, outside, count: 1 };
+        let namespace = self.namespaces.get(map(owner), map(group))?.as_fd();
+        let change = MountAttributes { set: sys::IDMAP, user_namespace: Some(namespace), ..Default::default() };
+        match sys::mount_setattr(mount.as_fd(), change) {
+            // A file system without translated owners: the worker sees the folder as a stranger.
+            Err(Errno::INVAL) => Ok(()),
+            other => other,
+        }
+    }
+}

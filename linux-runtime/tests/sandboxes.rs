@@ -1,0 +1,299 @@
+//! Sandboxes as the kernel shows them: the real zygote, real namespaces, a busybox inside. Needs privilege; where it
+//! lacks, every case is ignored with the reason (and fails under PROA_TEST_REQUIRE=all).
+
+use std::fs;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use oci_spec::runtime::{Linux, Process, Root, Spec};
+use proa_linux::zygote::protocol::{Event, Exit, Request};
+use proa_linux::zygote::{self, Client};
+use proa_linux::{Facts, Files, IdMap, Plan, Prepared, SUBORDINATE, Streams, cgroup};
+
+const PARENT: &str = "proa-linux-test";
+
+type Case = fn(&mut Guest) -> Result<(), Failed>;
+
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == "zygote") {
+        return zygote::main(&[]);
+    }
+    let arguments = Arguments::from_args();
+    let lacks = lacks();
+    let cases: [(&str, Case); 12] = [
+        ("a program's output and exit status come back", output_and_status),
+        ("a guest sees only its own processes", own_processes),
+        ("root under a user namespace is nobody outside", user_namespace),
+        ("what a guest writes lands in the upper folder", writes),
+        ("a missing program is told apart from one that cannot be executed", missing_program),
+        ("a failing step is named with its number", named_step),
+        ("capabilities, filter and no_new_privs are what the plan says", rights),
+        ("masked and read-only paths hold", masked),
+        ("a signal ends a guest with 128 and its number", signalled),
+        ("a memory limit ends a guest and is told as such", out_of_memory),
+        ("layers can be attached before the overlay is made", attached_layers),
+        ("nothing is left: no mount, no process, no cgroup", nothing_left),
+    ];
+    let required = std::env::var("PROA_TEST_REQUIRE").is_ok_and(|value| value == "all");
+    let trials = cases.into_iter().map(|(name, case)| {
+        let reason = lacks.clone();
+        let ignored = reason.is_some() && !required;
+        let kind = reason.clone().map_or(String::new(), |reason| format!("ignored, {reason}"));
+        let trial = Trial::test(name, move || match reason {
+            Some(reason) => Err(Failed::from(reason)),
+            None => case(&mut Guest::new()?),
+        });
+        trial.with_kind(if ignored { kind } else { String::new() }).with_ignored_flag(ignored)
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+fn busybox() -> Option<PathBuf> {
+    ["/bin/busybox", "/usr/bin/busybox"].iter().map(PathBuf::from).find(|path| path.exists())
+}
+
+/// Probing forks, which only a single-threaded process may: the harness has not started its threads yet.
+fn lacks() -> Option<String> {
+    if busybox().is_none() {
+        return Some("there is no static busybox: apt install busybox-static".to_owned());
+    }
+    Facts::probe().lacks_user_namespace()
+}
+
+/// One zygote and a root made of busybox.
+struct Guest {
+    folder: tempfile::TempDir,
+    client: Client,
+    facts: Facts,
+    id: String,
+    process: Process,
+    linux: Linux,
+    user: Option<IdMap>,
+    limit: Option<i64>,
+}
+
+/// How a guest ended.
+struct Ended {
+    exit: Exit,
+    output: String,
+}
+
+impl Guest {
+    fn new() -> Result<Guest, Failed> {
+        let folder = tempfile::tempdir()?;
+        let run = folder.path().join("run");
+        fs::create_dir(&run)?;
+        let layer = folder.path().join("layer");
+        for name in ["bin", "proc", "dev", "sys", "tmp", "etc"] {
+            fs::create_dir_all(layer.join(name))?;
+        }
+        fs::copy(busybox().ok_or("no busybox")?, layer.join("bin/busybox"))?;
+        for name in ["sh", "true", "cat", "id", "ls", "ps", "sleep", "echo", "touch", "head", "mount", "kill", "tail"] {
+            std::os::unix::fs::symlink("busybox", layer.join("bin").join(name))?;
+        }
+        fs::write(layer.join("etc/plain"), "not a program\n")?;
+        zygote::spawn(&run)?;
+        let (client, facts) = Client::connect(&run)?;
+        let mut process = Process::default();
+        process.set_capabilities(None);
+        process.set_rlimits(None);
+        let id = format!("guest-{}", folder.path().file_name().unwrap_or_default().to_string_lossy().replace('.', ""));
+        Ok(Guest { folder, client, facts, id, process, linux: Linux::default(), user: None, limit: None })
+    }
+
+    fn plan(&mut self, command: &[&str]) -> Result<Plan, Failed> {
+        self.process.set_args(Some(command.iter().map(|word| (*word).to_owned()).collect()));
+        if let Some(limit) = self.limit {
+            let mut resources = oci_spec::runtime::LinuxResources::default();
+            let memory = oci_spec::runtime::LinuxMemoryBuilder::default().limit(limit).swap(limit).build()?;
+            resources.set_memory(Some(memory));
+            self.linux.set_resources(Some(resources));
+        }
+        let mut spec = Spec::default();
+        spec.set_process(Some(self.process.clone()));
+        spec.set_linux(Some(self.linux.clone()));
+        let mut root = Root::default();
+        root.set_readonly(Some(false));
+        spec.set_root(Some(root));
+        let request = proa_linux::Request {
+            group: &format!("{PARENT}/{}", self.id),
+            files: Files::Layers {
+                lower: &[self.folder.path().join("layer")],
+                scratch: &self.folder.path().join("scratch"),
+            },
+            streams: Streams::Pipes { stdin: false },
+            user_namespace: self.user,
+            default_filter: true,
+        };
+        Ok(Plan::new(&spec, &request, &self.facts)?)
+    }
+
+    /// Creates and starts; gives the ends of its output.
+    fn start(&mut self, command: &[&str]) -> Result<Vec<OwnedFd>, Failed> {
+        let plan = self.plan(command)?;
+        let prepared = Prepared::new(&plan)?;
+        let fds: Vec<_> = prepared.descriptors.iter().map(AsFd::as_fd).collect();
+        let (id, given) = (self.id.clone(), prepared.slots);
+        let request = |ticket| Request::Create { ticket, id, note: String::new(), plan, given };
+        let (_, descriptors) = self.client.ask(request, &fds)?;
+        let id = self.id.clone();
+        self.client.ask(|ticket| Request::Start { ticket, id }, &[])?;
+        Ok(descriptors)
+    }
+
+    fn finish(&mut self, descriptors: Vec<OwnedFd>) -> Result<Ended, Failed> {
+        let mut output = String::new();
+        for fd in descriptors.into_iter().skip(1) {
+            rustix::fs::fcntl_setfl(&fd, rustix::fs::OFlags::empty())?;
+            fs::File::from(fd).read_to_string(&mut output)?;
+        }
+        let exit = self.client.exit(&self.id)?;
+        self.forget()?;
+        Ok(Ended { exit, output })
+    }
+
+    fn forget(&mut self) -> Result<(), Failed> {
+        let id = self.id.clone();
+        self.client.ask(|ticket| Request::Acknowledge { ticket, id }, &[])?;
+        cgroup::remove(&self.facts.cgroups, &format!("{PARENT}/{}", self.id))?;
+        cgroup::remove_parent(&self.facts.cgroups, PARENT);
+        for name in ["upper", "work"] {
+            fs::remove_dir_all(self.folder.path().join("scratch").join(name))?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, command: &[&str]) -> Result<Ended, Failed> {
+        let descriptors = self.start(command)?;
+        self.finish(descriptors)
+    }
+
+    fn shell(&mut self, script: &str) -> Result<Ended, Failed> {
+        self.run(&["sh", "-c", script])
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // The zygote ends with its last sandbox; a failed case may leave one, which ends with its group.
+        cgroup::kill_all(&self.facts.cgroups, &format!("{PARENT}/{}", self.id));
+        let _ = self.client.ask(|ticket| Request::Stop { ticket }, &[]);
+    }
+}
+
+fn expect(what: &str, holds: bool, seen: impl std::fmt::Debug) -> Result<(), Failed> {
+    if holds { Ok(()) } else { Err(format!("{what}: {seen:?}").into()) }
+}
+
+fn output_and_status(guest: &mut Guest) -> Result<(), Failed> {
+    let ended = guest.shell("echo out; echo err >&2; exit 7")?;
+    expect("both streams", ended.output.contains("out\n") && ended.output.contains("err\n"), &ended.output)?;
+    expect("the status", ended.exit.code == 7, ended.exit)?;
+    let begun = Instant::now();
+    for _ in 0..20 {
+        guest.run(&["true"])?;
+    }
+    eprintln!("create, start, exit, remove of busybox true: {:?} on average", begun.elapsed() / 20);
+    Ok(())
+}
+
+fn own_processes(guest: &mut Guest) -> Result<(), Failed> {
+    let ended = guest.shell("echo $$; ls /proc | head -1; cat /proc/1/comm")?;
+    expect("pid 1 and nobody else", ended.output.starts_with("1\n1\n"), ended.output)
+}
+
+fn user_namespace(guest: &mut Guest) -> Result<(), Failed> {
+    guest.user = Some(SUBORDINATE);
+    let ended = guest.shell("cat /proc/self/uid_map; id -u; touch /tmp/mine && ls -ln /bin/busybox")?;
+    let words: Vec<&str> = ended.output.split_whitespace().collect();
+    expect("the map", words.starts_with(&["0", "100000", "65536", "0"]), &ended.output)?;
+    expect("the layer is root's inside", ended.output.contains(" 0        0 "), &ended.output)
+}
+
+fn writes(guest: &mut Guest) -> Result<(), Failed> {
+    use std::os::unix::fs::MetadataExt;
+    guest.user = Some(SUBORDINATE);
+    let descriptors = guest.start(&["sh", "-c", "echo kept > /tmp/file; echo done; sleep 100"])?;
+    rustix::fs::fcntl_setfl(&descriptors[1], rustix::fs::OFlags::empty())?;
+    rustix::io::read(&descriptors[1], &mut [0; 5])?;
+    let file = guest.folder.path().join("scratch/upper/tmp/file");
+    expect("the content", fs::read_to_string(&file)? == "kept\n", &file)?;
+    expect("an unprivileged owner", fs::metadata(&file)?.uid() == 100_000, fs::metadata(&file)?.uid())?;
+    proa_linux::send_signal(descriptors[0].as_fd(), 9)?;
+    guest.finish(descriptors).map(drop)
+}
+
+fn missing_program(guest: &mut Guest) -> Result<(), Failed> {
+    for (program, text, code) in
+        [("nosuch", "no such file or directory", 127), ("/etc/plain", "permission denied", 126)]
+    {
+        let error = guest.start(&[program]).err().ok_or("it started")?;
+        let said = format!("{error:?}");
+        expect("the sentence", said.contains(text) && said.contains(program), &said)?;
+        let exit = guest.client.exit(&guest.id)?;
+        expect("the code", exit.code == code, exit)?;
+        guest.forget()?;
+    }
+    Ok(())
+}
+
+fn named_step(guest: &mut Guest) -> Result<(), Failed> {
+    guest.process.set_cwd("/etc/plain".into());
+    let error = guest.start(&["true"]).err().ok_or("it started")?;
+    let said = format!("{error:?}");
+    expect("the step", said.contains("change directory to `/etc/plain`: not a directory"), &said)?;
+    cgroup::kill_all(&guest.facts.cgroups, &format!("{PARENT}/{}", guest.id));
+    cgroup::remove(&guest.facts.cgroups, &format!("{PARENT}/{}", guest.id))?;
+    Ok(())
+}
+
+fn rights(guest: &mut Guest) -> Result<(), Failed> {
+    let ended = guest.run(&["cat", "/proc/self/status"])?;
+    for line in ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+        expect(line, ended.output.contains(line), &ended.output)?;
+    }
+    let ended = guest.shell("mount -t tmpfs none /tmp")?;
+    expect("mounting is refused", ended.exit.code != 0, ended.output)
+}
+
+fn masked(guest: &mut Guest) -> Result<(), Failed> {
+    let ended = guest.shell("cat /proc/kcore | head -c 1; ls /proc/acpi; echo x > /proc/sys/kernel/hostname")?;
+    expect("a read-only /proc/sys", ended.output.contains("Read-only file system"), ended.output)
+}
+
+fn signalled(guest: &mut Guest) -> Result<(), Failed> {
+    let descriptors = guest.start(&["sleep", "1000"])?;
+    proa_linux::send_signal(descriptors[0].as_fd(), 9)?;
+    let ended = guest.finish(descriptors)?;
+    expect("128 + 9", ended.exit.code == 137 && !ended.exit.oom_killed, ended.exit)
+}
+
+fn out_of_memory(guest: &mut Guest) -> Result<(), Failed> {
+    guest.limit = Some(8 << 20);
+    let ended = guest.run(&["tail", "/dev/zero"])?;
+    expect("killed for memory", ended.exit.oom_killed && ended.exit.code == 137, ended.exit)
+}
+
+fn attached_layers(guest: &mut Guest) -> Result<(), Failed> {
+    guest.facts.overlay = Some(proa_linux::Lower::Attached);
+    let ended = guest.shell("echo plain")?;
+    expect("the root works", ended.output == "plain\n", ended.output)?;
+    guest.user = Some(SUBORDINATE);
+    let ended = guest.shell("echo mapped")?;
+    expect("under a user namespace too", ended.output == "mapped\n", ended.output)
+}
+
+fn nothing_left(guest: &mut Guest) -> Result<(), Failed> {
+    let before = fs::read_to_string("/proc/self/mountinfo")?;
+    guest.run(&["true"])?;
+    expect("no mount", fs::read_to_string("/proc/self/mountinfo")? == before, ())?;
+    let listed = guest.client.list()?;
+    expect("no sandbox", listed.iter().all(|(event, _)| !matches!(event, Event::Item { .. })), listed.len())?;
+    let group = format!("{PARENT}/{}", guest.id);
+    let gone = guest.facts.cgroups.directories(&group).iter().all(|path: &PathBuf| !Path::new(path).exists());
+    expect("no cgroup", gone, group)
+}
