@@ -59,8 +59,9 @@ fn main() -> ExitCode {
 /// A node of the case's own, closed with all checks at its end.
 fn with_node(body: impl FnOnce(&Node) -> Result<()>) -> Result<()> {
     let node = Node::start()?;
-    body(&node).with_context(|| node.said())?;
-    node.close()
+    let held = body(&node).with_context(|| node.said());
+    let closed = node.close();
+    held.and(closed)
 }
 
 fn a_guest_survives_the_host_and_is_found_again(under: &Under) -> Result<()> {

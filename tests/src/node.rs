@@ -1,13 +1,11 @@
 //! One running host with a root and a socket of its own, under our eyes as a child process.
 
-use std::env;
 use std::fs::{self, File};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -23,8 +21,8 @@ use crate::isolation::Isolation;
 use crate::leftovers;
 use crate::wait::{self, PATIENCE};
 
-/// A host, its root, and what was written down while it ran. Dropping it stops everything and checks that nothing is
-/// left.
+/// A host, its root, and what was written down while it ran. A case that owns one ends with [`close`](Node::close),
+/// which checks that nothing is left.
 #[derive(Debug)]
 pub struct Node {
     scratch: TempDir,
@@ -339,14 +337,14 @@ impl Node {
 }
 
 impl Drop for Node {
+    /// A case that failed half-way has its own reason, which must not be hidden by what its node left behind.
     fn drop(&mut self) {
         let closed = *self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         if closed {
             return;
         }
-        let closing = self.close();
-        if let Err(error) = closing {
-            assert!(thread::panicking() || env::var_os("PROA_TEST_KEEP_GOING").is_some(), "{error:?}");
+        if let Err(error) = self.close() {
+            eprintln!("after a failed case: {error:?}");
         }
     }
 }

@@ -118,6 +118,19 @@ impl Credentials {
         })
     }
 
+    /// The login at `registry` as the header X-Registry-Auth carries it; `None` where there is none here. What only a
+    /// helper program knows is not asked for.
+    pub fn registry_auth(&self, registry: &str) -> Option<String> {
+        let login = self.login(registry)?;
+        let body = serde_json::json!({
+            "username": login.username,
+            "password": login.password,
+            "identitytoken": login.identity_token,
+            "serveraddress": registry,
+        });
+        Some(URL_SAFE.encode(body.to_string()))
+    }
+
     /// Adds a login.
     pub fn with(mut self, registry: &str, login: Login) -> Credentials {
         self.logins.insert(registry_of(registry), login);
