@@ -14,6 +14,9 @@ use serde_json::Value;
 use super::client::{self, Client, Payload};
 use super::progress;
 
+/// The annotation under which a layout's index names its images (image-spec, annotations).
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
 /// What names an image on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Image {
@@ -49,7 +52,7 @@ impl Image {
                 let LayoutName { dir, tag } = name.parse()?;
                 let layout =
                     Layout::open(&dir).with_context(|| format!("open the image layout `{}`", dir.display()))?;
-                let image = layout.find_name(tag.as_deref()).with_context(|| format!("find the image `{name}`"))?;
+                let image = find(&layout, tag.as_deref()).with_context(|| format!("find the image `{name}`"))?;
                 load(client, &layout, image)
             }
             Image::File(path) => {
@@ -64,6 +67,23 @@ impl Image {
                 load(client, &layout, image)
             }
         }
+    }
+}
+
+/// An image of a layout by the name written there, by the short form of a reference written there (`hello` where
+/// `proa package -t hello` wrote it), or by a bare tag.
+fn find(layout: &Layout, name: Option<&str>) -> anyhow::Result<Descriptor> {
+    let written = layout.find_name(name);
+    let (Err(_), Some(name)) = (&written, name) else { return Ok(written?) };
+    let full = Reference::parse(name).ok().map(|reference| reference.to_string());
+    let ending = format!(":{name}");
+    let is_meant = |entry: &Descriptor| {
+        let known = entry.annotations.get(REF_NAME);
+        known.is_some_and(|known| Some(known) == full.as_ref() || known.ends_with(&ending))
+    };
+    match layout.descriptors()?.into_iter().find(is_meant) {
+        Some(found) => Ok(found),
+        None => Ok(written?),
     }
 }
 
