@@ -17,6 +17,7 @@ mod user_namespace;
 pub mod wire;
 
 pub use client::Client;
+pub(crate) use nest::LAYERS;
 pub use spawn::{SOCKET, detached_program, spawn};
 pub(crate) use user_namespace::user_namespace;
 

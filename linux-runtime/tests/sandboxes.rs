@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::from_args();
     let lacks = lacks();
-    let cases: [(&str, Case); 12] = [
+    let cases: [(&str, Case); 14] = [
         ("a program's output and exit status come back", output_and_status),
         ("a guest sees only its own processes", own_processes),
         ("root under a user namespace is nobody outside", user_namespace),
@@ -36,6 +36,8 @@ fn main() -> ExitCode {
         ("a signal ends a guest with 128 and its number", signalled),
         ("a memory limit ends a guest and is told as such", out_of_memory),
         ("layers can be attached before the overlay is made", attached_layers),
+        ("one more process joins a running guest", joined),
+        ("a terminal comes from the guest's own devpts", terminal),
         ("nothing is left: no mount, no process, no cgroup", nothing_left),
     ];
     let required = std::env::var("PROA_TEST_REQUIRE").is_ok_and(|value| value == "all");
@@ -119,13 +121,14 @@ impl Guest {
         let mut root = Root::default();
         root.set_readonly(Some(false));
         spec.set_root(Some(root));
+        let terminal = self.process.terminal().unwrap_or(false);
         let request = proa_linux::Request {
             group: &format!("{PARENT}/{}", self.id),
             files: Files::Layers {
                 lower: &[self.folder.path().join("layer")],
                 scratch: &self.folder.path().join("scratch"),
             },
-            streams: Streams::Pipes { stdin: false },
+            streams: if terminal { Streams::Terminal } else { Streams::Pipes { stdin: false } },
             user_namespace: self.user,
             default_filter: true,
         };
@@ -246,8 +249,12 @@ fn named_step(guest: &mut Guest) -> Result<(), Failed> {
     let error = guest.start(&["true"]).err().ok_or("it started")?;
     let said = format!("{error:?}");
     expect("the step", said.contains("change directory to `/etc/plain`: not a directory"), &said)?;
-    cgroup::kill_all(&guest.facts.cgroups, &format!("{PARENT}/{}", guest.id));
-    cgroup::remove(&guest.facts.cgroups, &format!("{PARENT}/{}", guest.id))?;
+    let group = format!("{PARENT}/{}", guest.id);
+    // The killed child leaves its group when the zygote has reaped it.
+    while cgroup::remove(&guest.facts.cgroups, &group).is_err() {
+        std::thread::yield_now();
+    }
+    cgroup::remove_parent(&guest.facts.cgroups, PARENT);
     Ok(())
 }
 
@@ -285,6 +292,53 @@ fn attached_layers(guest: &mut Guest) -> Result<(), Failed> {
     guest.user = Some(SUBORDINATE);
     let ended = guest.shell("echo mapped")?;
     expect("under a user namespace too", ended.output == "mapped\n", ended.output)
+}
+
+fn joined(guest: &mut Guest) -> Result<(), Failed> {
+    for user in [None, Some(SUBORDINATE)] {
+        guest.user = user;
+        let container = guest.start(&["sleep", "1000"])?;
+        let mut process = guest.process.clone();
+        process.set_args(Some(vec!["sh".into(), "-c".into(), "ps | head -3; id -u; exit 5".into()]));
+        let group = format!("{PARENT}/{}", guest.id);
+        let plan = Plan::join(&process, Streams::Pipes { stdin: false }, &group, user.is_some(), &guest.facts)?;
+        let prepared = Prepared::new(&plan)?;
+        let fds: Vec<_> = prepared.descriptors.iter().map(AsFd::as_fd).collect();
+        let (container_id, exec, given) = (guest.id.clone(), format!("{}/exec", guest.id), prepared.slots);
+        let id = exec.clone();
+        let request = |ticket| Request::Exec { ticket, id, container: container_id, plan, given };
+        let (_, descriptors) = guest.client.ask(request, &fds)?;
+        let id = exec.clone();
+        guest.client.ask(|ticket| Request::Start { ticket, id }, &[])?;
+        let mut output = String::new();
+        for fd in descriptors.into_iter().skip(1) {
+            rustix::fs::fcntl_setfl(&fd, rustix::fs::OFlags::empty())?;
+            fs::File::from(fd).read_to_string(&mut output)?;
+        }
+        let exit = guest.client.exit(&exec)?;
+        expect("the guest's processes and root", output.contains("sleep") && output.ends_with("0\n"), &output)?;
+        expect("its status", exit.code == 5, exit)?;
+        guest.client.ask(|ticket| Request::Acknowledge { ticket, id: exec }, &[])?;
+        proa_linux::send_signal(container[0].as_fd(), 9)?;
+        guest.finish(container)?;
+    }
+    Ok(())
+}
+
+fn terminal(guest: &mut Guest) -> Result<(), Failed> {
+    for user in [None, Some(SUBORDINATE)] {
+        guest.user = user;
+        guest.process.set_terminal(Some(true));
+        let descriptors = guest.start(&["sh", "-c", "ls -l /proc/self/fd/0; test -t 1 && echo yes > /dev/console"])?;
+        let exit = guest.client.exit(&guest.id)?;
+        let mut buffer = [0; 1024];
+        let count = rustix::io::read(&descriptors[1], &mut buffer)?;
+        let output = String::from_utf8_lossy(&buffer[..count]).into_owned();
+        expect("a terminal of its own", output.contains("/dev/pts/0") && output.contains("yes"), &output)?;
+        expect("its status", exit.code == 0, exit)?;
+        guest.forget()?;
+    }
+    Ok(())
 }
 
 fn nothing_left(guest: &mut Guest) -> Result<(), Failed> {

@@ -10,6 +10,9 @@ use proa_linux::{Confinement, Facts, Files, Plan, Prepared, SUBORDINATE, Streams
 use rustix::fs::{Mode, OFlags, fstat, openat};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
 use crate::error::{Error, Kind, Result};
 use crate::isolation::Isolation;
 use crate::runtime::{Adopted, Availability, Config, State};
@@ -313,6 +316,12 @@ fn with_cause(kind: Kind, error: proa_linux::Error) -> Error {
         Some(source) => Error::new(kind, format!("{text}: {source}")),
         None => Error::new(kind, text),
     }
+}
+
+/// Lets the reactor watch an owned descriptor.
+#[allow(deprecated, reason = "the successor is unsafe, for descriptors that may close under it; an OwnedFd does not")]
+fn watch(fd: OwnedFd, interest: Interest) -> std::io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, interest)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

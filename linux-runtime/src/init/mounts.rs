@@ -44,7 +44,8 @@ pub(super) fn attach(mount: BorrowedFd<'_>, base: BorrowedFd<'_>, target: &Targe
     attach_to(mount, point.as_fd())
 }
 
-fn attach_to(mount: BorrowedFd<'_>, point: BorrowedFd<'_>) -> Result<()> {
+/// Attaches a detached mount to a handle.
+pub(super) fn attach_to(mount: BorrowedFd<'_>, point: BorrowedFd<'_>) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, c"", point, c"", flags)
 }

@@ -5,13 +5,14 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::io::Result;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, open_tree,
 };
 
 use super::text::Text;
 use super::{Context, mounts};
 use crate::step::{Lower, Slot};
+use crate::zygote::LAYERS;
 
 /// A page, which is what mount(2) takes.
 type Options = Text<4096>;
@@ -46,13 +47,13 @@ fn detached(context: &Context<'_>, lower: &[Slot], scratch: Slot) -> Result<Owne
 /// Names are relative, since mount(2) takes one page of options whatever the number of layers.
 fn attached(context: &Context<'_>, lower: &[Slot], scratch: Slot) -> Result<OwnedFd> {
     let place = mounts::make(c"tmpfs", &[], 0)?;
-    mounts::attach_root(place.as_fd())?;
+    let point = openat(CWD, LAYERS, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    mounts::attach_to(place.as_fd(), point.as_fd())?;
     let attach = |slot: Slot, name: &std::ffi::CStr| -> Result<()> {
         mkdirat(&place, name, Mode::from_raw_mode(0o700))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let point = openat(&place, name, flags, Mode::empty())?;
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        move_mount(context.slot(slot)?, c"", point.as_fd(), c"", flags)
+        mounts::attach_to(context.slot(slot)?, point.as_fd())
     };
     let mut options = Options::new();
     options.push(b"lowerdir=")?;

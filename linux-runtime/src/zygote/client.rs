@@ -70,11 +70,11 @@ impl Client {
         Ok(items)
     }
 
-    /// Waits for the end of a sandbox created over this connection.
+    /// Waits for the end of a sandbox created over this connection; tells it once.
     pub fn exit(&mut self, id: &str) -> Result<Exit> {
         loop {
-            if let Some(exit) = self.exits.get(id) {
-                return Ok(*exit);
+            if let Some(exit) = self.exits.remove(id) {
+                return Ok(exit);
             }
             self.next()?;
         }

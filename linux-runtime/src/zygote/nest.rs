@@ -2,6 +2,7 @@
 //! it (FLOORS); private, since no mount of ours may show elsewhere. /proc and /sys stay whole and uncovered: the kernel
 //! lets a user namespace mount its own only where it already sees such (mount_too_revealing).
 
+use std::ffi::CStr;
 use std::os::fd::AsFd;
 
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
@@ -13,6 +14,10 @@ use rustix::mount::{
 use rustix::process::{chdir, fchdir, pivot_root};
 
 use crate::sys;
+
+/// Where older kernels want layers attached before an overlay is made of them. Not over `/`: a process whose root is
+/// covered counts as chrooted, and such may make no user namespace.
+pub(crate) const LAYERS: &CStr = c"/layers";
 
 pub(super) fn settle() -> Result<()> {
     sys::unshare(libc::CLONE_NEWNS as u64)?;
@@ -31,6 +36,7 @@ pub(super) fn settle() -> Result<()> {
         let point = openat(&root, name, flags, Mode::empty())?;
         move_mount(&tree, c"", &point, c"", empty)?;
     }
+    mkdirat(&root, c"layers", Mode::from_raw_mode(0o700))?;
     fchdir(&root)?;
     pivot_root(c".", c".")?;
     unmount(c".", UnmountFlags::DETACH)?;

@@ -56,7 +56,7 @@ impl Connection {
             }
         };
         let connection = Arc::new(Connection {
-            socket: AsyncFd::register_with_interest(socket, Interest::READABLE | Interest::WRITABLE).map_err(failed)?,
+            socket: super::watch(socket, Interest::READABLE | Interest::WRITABLE).map_err(failed)?,
             tickets: AtomicU32::new(1),
             waiting: Mutex::default(),
             exits: Mutex::default(),
@@ -124,7 +124,7 @@ impl Connection {
     pub(super) async fn ended(&self) {
         let process = lock(&self.process).take();
         if let Some(process) = process
-            && let Ok(process) = AsyncFd::register_with_interest(process, Interest::READABLE)
+            && let Ok(process) = super::watch(process, Interest::READABLE)
         {
             // A pidfd is readable once its process has ended.
             drop(process.readable().await);

@@ -124,7 +124,7 @@ impl Output {
 
 impl Source {
     fn new(stream: Stream, fd: OwnedFd, copy: Option<(OwnedFd, OwnedFd)>) -> Result<Source> {
-        let fd = AsyncFd::register_with_interest(fd, Interest::READABLE).map_err(watched)?;
+        let fd = super::watch(fd, Interest::READABLE).map_err(watched)?;
         Ok(Source { stream, fd, copy, ended: false })
     }
 

@@ -10,7 +10,6 @@ use proa_linux::zygote::protocol::{Event, Held, Request};
 use proa_linux::{Plan, Prepared, Streams, cgroup};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use super::connection::Connection;
@@ -123,7 +122,7 @@ impl Sandbox {
     /// The zygote is gone: the pidfd still tells when, but not how.
     async fn wait_without_witness(&self) -> Exit {
         if let Ok(pidfd) = self.inner.pidfd.try_clone()
-            && let Ok(pidfd) = AsyncFd::register_with_interest(pidfd, Interest::READABLE)
+            && let Ok(pidfd) = super::watch(pidfd, Interest::READABLE)
         {
             // A pidfd is readable once its process has ended.
             drop(pidfd.readable().await);

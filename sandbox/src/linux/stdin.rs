@@ -26,7 +26,7 @@ impl End {
     }
 
     fn new(fd: OwnedFd, terminal: bool) -> Result<End> {
-        let fd = AsyncFd::register_with_interest(fd, Interest::WRITABLE);
+        let fd = super::watch(fd, Interest::WRITABLE);
         let fd = fd.map_err(|error| Error::new(Kind::Failed, "watch a standard input").caused_by(error))?;
         Ok(End { fd, terminal })
     }
