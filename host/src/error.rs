@@ -94,21 +94,40 @@ impl Error {
 
     /// One sentence with its causes, and the hint for a known misuse on a line of its own.
     pub fn sentence(&self) -> String {
-        let mut text = self.to_string();
-        let mut hint = None;
-        let mut cause = std::error::Error::source(self);
+        let text = chain(self);
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(error) = cause {
-            let part = error.to_string();
-            // Some libraries repeat their cause's text in their own.
-            if !text.ends_with(&part) {
-                text = format!("{text}: {part}");
+            let hint = error.downcast_ref::<proa_sandbox::Error>().and_then(proa_sandbox::Error::hint_text);
+            if let Some(hint) = hint {
+                return format!("{text}\nhint: {hint}");
             }
-            hint = hint.or(error.downcast_ref::<proa_sandbox::Error>().and_then(proa_sandbox::Error::hint_text));
             cause = error.source();
         }
-        match hint {
-            Some(hint) => format!("{text}\nhint: {hint}"),
-            None => text,
+        text
+    }
+}
+
+/// An error and its causes as one sentence.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = words(error);
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let part = words(error);
+        // Some libraries repeat their cause's text in their own.
+        if !text.ends_with(&part) {
+            text = format!("{text}: {part}");
         }
+        cause = error.source();
+    }
+    text
+}
+
+/// One error's own words; the kernel's as it would say them in the middle of a sentence.
+fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let text = error.to_string();
+    let number = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    match number.and_then(|number| text.strip_suffix(&format!(" (os error {number})"))) {
+        Some(bare) if !bare.is_empty() => bare[..1].to_lowercase() + &bare[1..],
+        _ => text,
     }
 }

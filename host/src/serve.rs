@@ -44,6 +44,7 @@ const DRAIN: Duration = Duration::from_millis(500);
 /// `LockRoot` and `SocketInUse` when another host is there.
 pub async fn serve(options: Options, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
     refuse_taken(&options.socket)?;
+    raise_descriptor_limit();
     let (root, policy) = (options.root.clone(), options.policy.clone());
     let host = Host::open(&HostOptions { root, policy, capacity_memory: options.capacity_memory }).await?;
     let listener = bind(&options.socket)?;
@@ -121,6 +122,15 @@ async fn idle(host: &Host, connections: &AtomicUsize, after: Option<Duration>) {
         tokio::time::sleep(step).await;
         let busy = connections.load(Ordering::Relaxed) > 0 || host.running() > 0;
         quiet = if busy { Duration::ZERO } else { quiet + step };
+    }
+}
+
+/// As many descriptors as the machine allows: a running container that prints holds its log open.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::debug!("raise the limit of open files: {error}");
     }
 }
 

@@ -32,6 +32,8 @@ pub async fn supervise(host: Arc<Host>, container: Arc<Container>, sandbox: Sand
     delete(&container, &sandbox).await;
     if auto_remove {
         host.discard(&container).await;
+    } else {
+        container.log().rest();
     }
 }
 
@@ -55,19 +57,17 @@ pub async fn until_free(container: &Container) {
 pub fn explain_start(error: Error, container: &Container) -> Error {
     let Error::Sandbox { source, .. } = &error else { return error };
     let Some(code) = program_code(source.kind()) else { return error };
-    let program =
-        container.with(|record| crate::request::arguments(&record.config).into_iter().next()).unwrap_or_default();
-    Error::StartProgram { code, message: start_message(&program, code, &error.sentence()) }
+    let program = container.with(|record| crate::request::arguments(&record.config).into_iter().next());
+    Error::StartProgram { code, message: start_message(&program.unwrap_or_default(), code, source) }
 }
 
 /// The sentence for a program that cannot begin.
-pub fn start_message(program: &str, code: u8, cause: &str) -> String {
-    let ending = if code == 127 { "no such file or directory" } else { "permission denied" };
-    let said = ["no such file or directory", "permission denied", "is a directory"];
-    if code == 126 && said[1..].iter().any(|said| cause.contains(said)) || code == 127 && cause.contains(said[0]) {
-        return format!("failed to create task for container: exec: \"{program}\": {cause}");
-    }
-    format!("failed to create task for container: exec: \"{program}\": {cause}: {ending}")
+pub fn start_message(program: &str, code: u8, cause: &proa_sandbox::Error) -> String {
+    let cause = crate::error::chain(cause);
+    let said: &[&str] =
+        if code == 127 { &["no such file or directory"] } else { &["permission denied", "is a directory"] };
+    let sentence = format!("failed to create task for container: exec: \"{program}\": {cause}");
+    if said.iter().any(|said| sentence.contains(said)) { sentence } else { format!("{sentence}: {}", said[0]) }
 }
 
 async fn pump(container: &Container, output: Option<Output>) {
@@ -109,12 +109,22 @@ fn lost(container: &Container, error: &proa_sandbox::Error) {
 
 #[cfg(test)]
 mod tests {
+    use proa_sandbox::{Error, Kind};
+
     use super::start_message;
 
     #[test]
     fn docker_s_clients_find_the_words_they_look_for() {
-        assert!(start_message("x", 127, "step 3: not found").ends_with("no such file or directory"));
-        assert!(start_message("x", 126, "step 3: exec format error").contains("permission denied"));
-        assert_eq!(start_message("x", 126, "is a directory").matches("permission denied").count(), 0);
+        let say = |code, text: &str| start_message("x", code, &Error::new(Kind::NotFound, text));
+        assert!(say(127, "step 3: not found").ends_with("no such file or directory"));
+        assert!(say(126, "step 3: exec format error").contains("permission denied"));
+        assert!(!say(126, "is a directory").contains("permission denied"));
+    }
+
+    #[test]
+    fn the_kernel_s_words_are_not_said_twice() {
+        let cause = Error::new(Kind::NotFound, "step 3").caused_by(std::io::Error::from_raw_os_error(2));
+        let text = start_message("x", 127, &cause);
+        assert_eq!(text, "failed to create task for container: exec: \"x\": step 3: no such file or directory");
     }
 }

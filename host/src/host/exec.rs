@@ -134,11 +134,11 @@ impl Host {
                 let code = error.kind().and_then(program_code);
                 exec.lock().exit_code = Some(code.unwrap_or(126));
                 let program = exec.config.cmd.iter().flatten().next().cloned().unwrap_or_default();
-                Err(match code {
-                    Some(code) => {
-                        Error::StartProgram { code, message: start_message(&program, code, &error.sentence()) }
+                Err(match (code, &error) {
+                    (Some(code), Error::Sandbox { source, .. }) => {
+                        Error::StartProgram { code, message: start_message(&program, code, source) }
                     }
-                    None => error,
+                    _ => error,
                 })
             }
         }

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::state::log::{Entry, Log, Tail, read_entry};
+use crate::state::log::{Entry, Handle, Log, Tail, read_entry};
 
 /// When a follower has seen all it wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,8 @@ pub struct Window {
 #[derive(Debug)]
 pub struct Follower {
     path: PathBuf,
-    file: Option<File>,
+    file: Option<Arc<File>>,
+    shared: Handle,
     offset: u64,
     tail: watch::Receiver<Tail>,
     end: End,
@@ -56,7 +58,15 @@ impl Follower {
             Until::Now => End::At(now.len),
             Until::RunEnds => End::Closes(now.closes + 1),
         };
-        Follower { path: log.path().to_owned(), file: None, offset, tail, end, window: Window::default() }
+        Follower {
+            path: log.path().to_owned(),
+            file: None,
+            shared: log.handle(),
+            offset,
+            tail,
+            end,
+            window: Window::default(),
+        }
     }
 
     /// The same with some of the log left out.
@@ -93,7 +103,13 @@ impl Follower {
     fn read(&mut self, limit: u64) -> std::io::Result<Vec<Entry>> {
         let file = match &mut self.file {
             Some(file) => file,
-            empty => empty.insert(File::open(&self.path)?),
+            empty => {
+                let open = self.shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                empty.insert(match open {
+                    Some(file) => file,
+                    None => Arc::new(File::open(&self.path)?),
+                })
+            }
         };
         let (mut batch, mut size) = (Vec::new(), 0);
         while self.offset < limit && size < BATCH {
@@ -156,6 +172,19 @@ mod tests {
         }
         log.close();
         assert_eq!(reader.await.unwrap(), "ab\nc");
+    }
+
+    #[tokio::test]
+    async fn a_log_removed_with_its_container_is_still_read_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::new(folder.path().join("log"));
+        let mut follower = Follower::new(&log, 0, Until::RunEnds);
+        log.append(Stream::Stdout, 0, b"all\n").unwrap();
+        log.close();
+        drop(log);
+        drop(folder);
+        assert_eq!(text(follower.next().await.unwrap()), "all\n");
+        assert!(follower.next().await.unwrap().is_none());
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use proa_sandbox::Stream;
 use tokio::sync::watch;
@@ -44,18 +44,21 @@ pub struct Tail {
     pub closes: u64,
 }
 
+/// The open file, shared with followers: one whose container is removed with `--rm` still reads all of it.
+pub(crate) type Handle = Arc<Mutex<Option<Arc<File>>>>;
+
 /// The writing end.
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
-    file: Mutex<Option<File>>,
+    file: Handle,
     tail: watch::Sender<Tail>,
 }
 
 impl Log {
     /// The log at `path`, which need not exist yet: a guest that prints nothing makes none.
     pub fn new(path: PathBuf) -> Log {
-        Log { path, file: Mutex::new(None), tail: watch::Sender::new(Tail::default()) }
+        Log { path, file: Handle::default(), tail: watch::Sender::new(Tail::default()) }
     }
 
     /// The log that an earlier host left at `path`, with a tail it cut off removed.
@@ -65,7 +68,6 @@ impl Log {
             Ok(mut file) => {
                 let len = repair(&mut file)?;
                 log.tail.send_modify(|tail| tail.len = len);
-                *log.file.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -83,8 +85,10 @@ impl Log {
         let mut slot = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let file = match &mut *slot {
             Some(file) => file,
+            // Not truncated: an earlier run's lines stand before this one's.
             empty => {
-                empty.insert(OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&self.path)?)
+                let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
+                empty.insert(Arc::new(file))
             }
         };
         let start = self.tail.borrow().len;
@@ -105,6 +109,16 @@ impl Log {
     /// Tells the followers that this run of the container prints no more.
     pub fn close(&self) {
         self.tail.send_modify(|tail| tail.closes += 1);
+    }
+
+    /// Lets go of the open file: an ended container costs no descriptor. What follows opens it again by its path.
+    pub fn rest(&self) {
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The open file, for followers.
+    pub(crate) fn handle(&self) -> Handle {
+        self.file.clone()
     }
 
     /// How far it reaches now.
