@@ -100,6 +100,9 @@ fn print(rows: &[Row], left_out: &[(Isolation, String)], served: anyhow::Result<
         )?,
         Err(error) => writeln!(out, "left out: http: {}", one_line(&format!("{error:#}")))?,
     }
+    for reason in rows.iter().filter_map(Row::uncounted) {
+        writeln!(out, "left out: {}", one_line(&reason))?;
+    }
     for (model, reason) in left_out {
         writeln!(out, "left out: {model}: {}", one_line(reason))?;
     }

@@ -22,8 +22,8 @@ pub(super) struct Row {
     start: Duration,
     /// From the start of the command to its end; median.
     whole: Duration,
-    /// Bytes held by an instance that waits; `None` where nobody counts them.
-    memory: Option<u64>,
+    /// Bytes held by an instance that waits, or why nobody counts them.
+    memory: anyhow::Result<u64>,
 }
 
 impl Row {
@@ -33,8 +33,13 @@ impl Row {
             human::size(self.image),
             milliseconds(self.start),
             milliseconds(self.whole),
-            self.memory.map_or_else(|| "not counted here".to_owned(), human::memory),
+            self.memory.as_ref().map_or_else(|_| "unknown".to_owned(), |bytes| human::memory(*bytes)),
         ]
+    }
+
+    /// Why its memory is unknown.
+    pub(super) fn uncounted(&self) -> Option<String> {
+        Some(format!("memory of {}: {:#}", self.isolation, self.memory.as_ref().err()?))
     }
 }
 
@@ -46,13 +51,13 @@ pub(super) fn milliseconds(time: Duration) -> String {
 pub(super) fn row(scene: &Scene, samples: &Samples, isolation: Isolation, runs: u32) -> anyhow::Result<Row> {
     once(scene, samples, isolation)?;
     let times = (0..runs).map(|_| once(scene, samples, isolation)).collect::<anyhow::Result<Vec<_>>>()?;
-    let memory = memory(&mut scene.client()?, samples, isolation).context("measure its memory")?;
+    let memory = memory(&mut scene.client()?, samples, isolation);
     Ok(Row {
         isolation,
         image: if isolation.is_wasm() { samples.hello.wasm_size } else { samples.hello.linux_size },
         start: median(times.iter().map(|(start, _)| *start).collect()),
         whole: median(times.iter().map(|(_, whole)| *whole).collect()),
-        memory: memory.filter(|bytes| *bytes > 0),
+        memory,
     })
 }
 
@@ -88,7 +93,7 @@ fn once(scene: &Scene, samples: &Samples, isolation: Isolation) -> anyhow::Resul
 }
 
 /// What an instance holds that has said hello and waits.
-fn memory(client: &mut Client, samples: &Samples, isolation: Isolation) -> anyhow::Result<Option<u64>> {
+fn memory(client: &mut Client, samples: &Samples, isolation: Isolation) -> anyhow::Result<u64> {
     let body = json!({
         "Image": samples.hello.name,
         "Cmd": ["--stay"],
@@ -101,7 +106,7 @@ fn memory(client: &mut Client, samples: &Samples, isolation: Isolation) -> anyho
     counted
 }
 
-fn waiting_usage(client: &mut Client, id: &str) -> anyhow::Result<Option<u64>> {
+fn waiting_usage(client: &mut Client, id: &str) -> anyhow::Result<u64> {
     client.post(&format!("/containers/{id}/start"))?;
     // A connection of its own: the log is followed to its first byte and then left.
     let mut follower = client.another()?;
@@ -113,5 +118,6 @@ fn waiting_usage(client: &mut Client, id: &str) -> anyhow::Result<Option<u64>> {
         .read_exact(&mut first)
         .context("wait for the guest's first words")?;
     let stats: Value = client.get(&format!("/containers/{id}/stats?stream=false&one-shot=true"))?;
-    Ok(stats.pointer("/memory_stats/usage").and_then(Value::as_u64))
+    let usage = stats.pointer("/memory_stats/usage").and_then(Value::as_u64);
+    usage.filter(|bytes| *bytes > 0).context("the host does not count it")
 }
