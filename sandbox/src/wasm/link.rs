@@ -219,6 +219,11 @@ impl Link {
             guest.exited(exit.clone());
         }
         let _ = std::fs::remove_file(&self.socket);
+        if let Some(confined) = self.confined().filter(|_| !self.ending.load(Ordering::SeqCst))
+            && let Err(error) = confined.delete().await
+        {
+            tracing::warn!("the sandbox of a dead worker cannot be freed: {}", super::sentence(&error));
+        }
     }
 
     async fn last_exit(&self) -> Exit {

@@ -52,15 +52,29 @@ type Slot = Arc<tokio::sync::Mutex<Option<Arc<Link>>>>;
 impl Workers {
     /// Finds the workers in `run`, and their guests.
     pub(super) async fn open(run: &Path, linux: linux::Runtime) -> Result<(Workers, Vec<Adopted>)> {
+        let confined = linux.take_confined().into_iter().map(|sandbox| (sandbox.id().to_owned(), sandbox));
+        let mut confined: HashMap<String, linux::Sandbox> = confined.collect();
         let workers = Workers { run: run.to_owned(), linux, shared: Mutex::default(), single: Mutex::default() };
         let mut adopted = Vec::new();
         for name in workers.sockets()? {
-            match workers.find(&name).await {
-                Ok(Some(found)) => adopted.extend(workers.keep(found).await),
-                Ok(None) => {}
+            let found = match workers.find(&name).await {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
                 // It may hold guests: leave it, it ends by itself when they have ended.
-                Err(error) => tracing::warn!("worker `{name}` cannot be adopted: {}", super::sentence(&error)),
+                Err(error) => {
+                    confined.remove(&sandbox_id(&name));
+                    tracing::warn!("worker `{name}` cannot be adopted: {}", super::sentence(&error));
+                    continue;
+                }
+            };
+            if let Some(sandbox) = confined.remove(&sandbox_id(&name)) {
+                found.link.own(sandbox);
             }
+            adopted.extend(workers.keep(found).await);
+        }
+        // Compilers nobody waits for, and workers that ended while nobody watched.
+        for sandbox in confined.into_values() {
+            sandbox.delete().await?;
         }
         Ok((workers, adopted))
     }
@@ -122,7 +136,7 @@ impl Workers {
         let confined = self
             .linux
             .confine(Confine {
-                id: format!("worker-{name}"),
+                id: sandbox_id(&name),
                 entry: WORKER,
                 argument,
                 fds: vec![socket],
@@ -276,6 +290,10 @@ async fn early(confined: &linux::Sandbox, exit: crate::Exit) -> Error {
 
 fn new_socket() -> rustix::io::Result<OwnedFd> {
     rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+fn sandbox_id(name: &str) -> String {
+    format!("worker-{name}")
 }
 
 fn file_name(name: &str) -> String {
