@@ -24,9 +24,9 @@ mod sandbox;
 mod stdin;
 
 use connection::Connection;
-pub use output::Output;
-pub use sandbox::Sandbox;
-pub use stdin::Stdin;
+pub(crate) use output::Output;
+pub(crate) use sandbox::Sandbox;
+pub(crate) use stdin::Stdin;
 
 /// What the ids of sandboxes of our own code begin with; they stand among containers in lists and cgroups.
 const CONFINED: [&str; 2] = ["worker-", "compiler-"];

@@ -83,8 +83,10 @@ struct Ready {
 
 impl Zygote {
     fn finished(&self) -> bool {
-        let empty = self.records.is_empty();
-        empty && (self.stopping || self.host.is_none() && self.idle_since.elapsed() >= LINGER)
+        // Who asks for the end no longer wants the exits that nobody has acknowledged.
+        let over = self.records.values().all(|record| matches!(record.phase, Phase::Exited(_)));
+        let idle = self.records.is_empty() && self.host.is_none() && self.idle_since.elapsed() >= LINGER;
+        self.stopping && over || idle
     }
 
     fn turn(&mut self, home: &Home, signals: &OwnedFd) -> Result<()> {

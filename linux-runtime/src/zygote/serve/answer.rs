@@ -173,7 +173,7 @@ impl Zygote {
         }
     }
 
-    /// Finishes a detached mount for a worker: no setuid programs, devices or executables; owners translated so that
+    /// Finishes a detached mount for a worker: no setuid programs or devices; owners translated so that
     /// the folder's owner is the worker's user.
     fn directory(&mut self, ticket: u32, from: (u32, u32), outside: u32, read_only: bool, fds: Vec<OwnedFd>) {
         let Some(mount) = fds.into_iter().next() else {
@@ -193,7 +193,8 @@ impl Zygote {
         read_only: bool,
     ) -> rustix::io::Result<()> {
         let read_only = if read_only { sys::RDONLY } else { 0 };
-        let set = sys::NOSUID | sys::NODEV | sys::NOEXEC | read_only;
+        // Not noexec: compiled code is mapped executable from such a folder. Executing programs is the filter's matter.
+        let set = sys::NOSUID | sys::NODEV | read_only;
         sys::mount_setattr(mount.as_fd(), MountAttributes { set, ..Default::default() })?;
         if owner == outside && group == outside {
             return Ok(());
