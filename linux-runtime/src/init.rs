@@ -116,7 +116,11 @@ fn clone_child(context: &mut Context<'_>, namespaces: u64, cgroup: Option<Slot>)
     match sys::clone3(Clone { flags, cgroup })? {
         Cloned::Child => Ok(true),
         Cloned::Parent { pid, pidfd } => {
-            report::send(context.talk.as_fd(), &Report::Cloned { pid: pid.as_raw_nonzero().get() }, Some(pidfd.as_fd()))?;
+            report::send(
+                context.talk.as_fd(),
+                &Report::Cloned { pid: pid.as_raw_nonzero().get() },
+                Some(pidfd.as_fd()),
+            )?;
             if let Some((uids, gids, deny_setgroups)) = maps {
                 write_maps(pid, uids, gids, deny_setgroups)?;
             }
@@ -176,9 +180,7 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
             into.map_or(Ok(()), |slot| context.put(slot, mount))
         }
         Action::BindSys { attributes, target } => mounts::bind_sys(*attributes, context.slot(target.base)?, target),
-        Action::Attach { mount, target } => {
-            mounts::attach(context.slot(*mount)?, context.slot(target.base)?, target)
-        }
+        Action::Attach { mount, target } => mounts::attach(context.slot(*mount)?, context.slot(target.base)?, target),
         Action::Mask { root, path } => mounts::mask(context.slot(*root)?, path),
         Action::ReadOnly { root, path } => mounts::read_only(context.slot(*root)?, path),
         Action::Restrict { mount, attributes, .. } => mounts::restrict(context.slot(*mount)?, *attributes),

@@ -17,6 +17,9 @@ use crate::plan::Plan;
 use crate::step::{Action, Actor, Slot};
 use crate::sys::{self, MountAttributes};
 
+/// How often a group is tried whose parent goes away.
+const ATTEMPTS: usize = 64;
+
 /// What a plan's zygote needs besides the plan.
 #[derive(Debug, Default)]
 pub struct Prepared {
@@ -121,8 +124,20 @@ fn scratch(path: &CStr, owner: u32, like: Option<&CStr>) -> io::Result<OwnedFd> 
     detached(path, false)
 }
 
-/// Makes the group and its parents; on v2 the controllers are handed down to it.
+/// Makes the group and its parents. A sandbox that is being removed may take an empty parent with it meanwhile: then
+/// it is made once more.
 fn create_group(hierarchy: &Path, group: &Path, unified: bool) -> io::Result<PathBuf> {
+    for _ in 1..ATTEMPTS {
+        match try_create_group(hierarchy, group, unified) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+    try_create_group(hierarchy, group, unified)
+}
+
+/// On v2 the controllers are handed down to the group.
+fn try_create_group(hierarchy: &Path, group: &Path, unified: bool) -> io::Result<PathBuf> {
     let mut directory = hierarchy.to_path_buf();
     for component in group.components() {
         if unified {

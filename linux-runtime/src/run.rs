@@ -15,7 +15,10 @@ use super::{load, lower};
 const PARENT: &str = "proa-linux";
 
 pub(super) fn run(root: &Path, bundle: &Path, pid_file: Option<&Path>, id: &str) -> Result<u8> {
-    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-+".contains(&byte)) || id.starts_with('.') {
+    if id.is_empty()
+        || !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-+".contains(&byte))
+        || id.starts_with('.')
+    {
         bail!("id `{id}`: letters, digits and `_ . - +` make an id");
     }
     let spec = load(bundle)?;

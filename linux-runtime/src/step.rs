@@ -115,7 +115,13 @@ pub enum Action {
     /// Attaches the root.
     AttachRoot { root: Slot },
     /// A new file system.
-    Mount { kind: CString, options: Vec<(CString, Option<CString>)>, attributes: u64, target: Target, into: Option<Slot> },
+    Mount {
+        kind: CString,
+        options: Vec<(CString, Option<CString>)>,
+        attributes: u64,
+        target: Target,
+        into: Option<Slot>,
+    },
     /// The host's /sys, where sysfs itself cannot be mounted (host network under a user namespace).
     BindSys { attributes: u64, target: Target },
     /// A descriptor's tree: a bind source or a prepared mount.
@@ -189,13 +195,39 @@ pub struct Target {
 /// A device node or link in /dev.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Node {
-    Character { name: CString, major: u32, minor: u32, mode: u32, uid: u32, gid: u32 },
-    Block { name: CString, major: u32, minor: u32, mode: u32, uid: u32, gid: u32 },
-    Fifo { name: CString, mode: u32, uid: u32, gid: u32 },
-    Link { name: CString, to: CString },
-    Directory { name: CString },
+    Character {
+        name: CString,
+        major: u32,
+        minor: u32,
+        mode: u32,
+        uid: u32,
+        gid: u32,
+    },
+    Block {
+        name: CString,
+        major: u32,
+        minor: u32,
+        mode: u32,
+        uid: u32,
+        gid: u32,
+    },
+    Fifo {
+        name: CString,
+        mode: u32,
+        uid: u32,
+        gid: u32,
+    },
+    Link {
+        name: CString,
+        to: CString,
+    },
+    Directory {
+        name: CString,
+    },
     /// An empty file, to be mounted over.
-    File { name: CString },
+    File {
+        name: CString,
+    },
 }
 
 impl Beneath {

@@ -138,8 +138,7 @@ impl Runtime {
         let failed = |errno: rustix::io::Errno| {
             Error::new(Kind::Failed, "prepare a directory for a worker").caused_by(std::io::Error::from(errno))
         };
-        let flags =
-            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
         let mount = if self.inner.facts.mapped_namespaces { open_tree(&source, "", flags).ok() } else { None };
         let Some(mount) = mount else {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -212,7 +211,8 @@ impl Runtime {
     ) -> Result<Sandbox> {
         let connection = self.connection().await?;
         let prepared = tokio::task::spawn_blocking(move || (Prepared::new(&plan), plan)).await;
-        let (prepared, plan) = prepared.map_err(|error| Error::new(Kind::Failed, "prepare a sandbox").caused_by(error))?;
+        let (prepared, plan) =
+            prepared.map_err(|error| Error::new(Kind::Failed, "prepare a sandbox").caused_by(error))?;
         let created = match prepared {
             Err(error) => Err(prepare_error(error)),
             Ok(mut prepared) => {

@@ -24,7 +24,8 @@ fn stands_at_root(own: &str, unified: bool, controllers: &[String]) -> bool {
     own.lines().any(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
         let (names, path) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""));
-        let this = if unified { names.is_empty() } else { names.split(',').any(|name| controllers.iter().any(|c| c == name)) };
+        let this =
+            if unified { names.is_empty() } else { names.split(',').any(|name| controllers.iter().any(|c| c == name)) };
         this && path == "/"
     })
 }

@@ -74,8 +74,11 @@ pub(super) fn bound(keep: u64) -> Result<()> {
 pub(super) fn capabilities(effective: u64, permitted: u64, inheritable: u64, ambient: u64) -> Result<()> {
     let owned = rustix::thread::capabilities(None)?.permitted.bits();
     let set = |bits: u64| CapabilitySet::from_bits_retain(bits & owned);
-    let sets =
-        CapabilitySets { effective: set(effective & permitted), permitted: set(permitted), inheritable: set(inheritable) };
+    let sets = CapabilitySets {
+        effective: set(effective & permitted),
+        permitted: set(permitted),
+        inheritable: set(inheritable),
+    };
     set_capabilities(None, sets)?;
     match clear_ambient_capability_set() {
         Ok(()) | Err(Errno::INVAL) => {}

@@ -52,8 +52,7 @@ pub(super) fn attach_to(mount: BorrowedFd<'_>, point: BorrowedFd<'_>) -> Result<
 
 /// A detached copy of the mount that `handle` stands on, with `handle` as its root.
 fn copy(handle: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
-    let mut flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
     open_tree(handle, c"", flags)
 }

@@ -37,8 +37,7 @@ pub(super) fn open(context: &mut Context<'_>, size: (u16, u16), owner: (u32, u32
     }
     if console {
         let point = beneath::open(root.as_fd(), c"dev/console", OFlags::PATH | OFlags::NOFOLLOW, true)?;
-        let flags =
-            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
         let copy = open_tree(&slave, c"", flags)?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         move_mount(&copy, c"", &point, c"", flags)?;

@@ -27,7 +27,10 @@ impl Draft {
         let mut groups = Groups::default();
         for bound in cgroup::lower(&facts.cgroups, resources)? {
             let attach = self.note(&mut groups, &bound);
-            let values = bound.values.iter().map(|(file, value)| Ok((c_string(*file, "a file")?, c_string(value.as_str(), "a limit")?)));
+            let values = bound
+                .values
+                .iter()
+                .map(|(file, value)| Ok((c_string(*file, "a file")?, c_string(value.as_str(), "a limit")?)));
             let action = Action::CreateCgroup {
                 hierarchy: c_path(&bound.hierarchy.mount)?,
                 group: c_string(group, "an id")?,

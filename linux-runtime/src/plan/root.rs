@@ -86,7 +86,9 @@ impl Draft {
         });
         let root = match opened {
             Opened::Root(root) => {
-                steps.extend(namespace.map(|ns| (self.assembler, Action::TranslateOwners { mount: root, user_namespace: ns })));
+                steps.extend(
+                    namespace.map(|ns| (self.assembler, Action::TranslateOwners { mount: root, user_namespace: ns })),
+                );
                 root
             }
             Opened::Layers { lower, scratch } => {
@@ -96,9 +98,10 @@ impl Draft {
                 }
                 // The upper folder is not translated: what the guest writes belongs to an unprivileged uid outside.
                 for mount in &lower {
-                    steps.extend(namespace.map(|ns| {
-                        (self.assembler, Action::TranslateOwners { mount: *mount, user_namespace: ns })
-                    }));
+                    steps.extend(
+                        namespace
+                            .map(|ns| (self.assembler, Action::TranslateOwners { mount: *mount, user_namespace: ns })),
+                    );
                 }
                 let into = self.slot();
                 steps.push((self.assembler, Action::Overlay { lower, scratch, place, into }));

@@ -119,12 +119,9 @@ fn compare(test: &Test, past: u8) -> Vec<Instruction> {
             say(LOAD, low),
             branch(EQUAL, value_low, 0, past),
         ],
-        Operator::NotEqual => vec![
-            say(LOAD, high),
-            branch(EQUAL, value_high, 0, 2),
-            say(LOAD, low),
-            branch(EQUAL, value_low, past, 0),
-        ],
+        Operator::NotEqual => {
+            vec![say(LOAD, high), branch(EQUAL, value_high, 0, 2), say(LOAD, low), branch(EQUAL, value_low, past, 0)]
+        }
         Operator::Greater | Operator::GreaterOrEqual => {
             let last = if test.operator == Operator::Greater { GREATER } else { AT_LEAST };
             vec![

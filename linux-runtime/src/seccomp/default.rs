@@ -4,10 +4,35 @@ use super::{ALLOW, Operator, Policy, Rule, Test, Verdict, errno, table};
 
 /// Refused to everybody: reaches around namespaces, or has been the way out of containers.
 const REFUSED: &[&str] = &[
-    "add_key", "keyctl", "request_key", "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd",
-    "_sysctl", "create_module", "get_kernel_syms", "query_module", "nfsservctl", "uselib", "ustat", "sysfs",
-    "swapon", "swapoff", "migrate_pages", "move_pages", "vserver", "getpmsg", "putpmsg", "afs_syscall", "tuxcall",
-    "security", "epoll_ctl_old", "epoll_wait_old", "lsm_set_self_attr", "uretprobe",
+    "add_key",
+    "keyctl",
+    "request_key",
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
+    "userfaultfd",
+    "_sysctl",
+    "create_module",
+    "get_kernel_syms",
+    "query_module",
+    "nfsservctl",
+    "uselib",
+    "ustat",
+    "sysfs",
+    "swapon",
+    "swapoff",
+    "migrate_pages",
+    "move_pages",
+    "vserver",
+    "getpmsg",
+    "putpmsg",
+    "afs_syscall",
+    "tuxcall",
+    "security",
+    "epoll_ctl_old",
+    "epoll_wait_old",
+    "lsm_set_self_attr",
+    "uretprobe",
 ];
 
 /// Opened by a capability of the bounding set: its number and the calls it governs.
@@ -20,9 +45,29 @@ const GOVERNED: &[(u32, &[&str])] = &[
     (
         21,
         &[
-            "bpf", "clone3", "fanotify_init", "fsconfig", "fsmount", "fsopen", "fspick", "lookup_dcookie", "mount",
-            "mount_setattr", "move_mount", "open_tree", "open_tree_attr", "perf_event_open", "pivot_root", "quotactl",
-            "quotactl_fd", "setdomainname", "sethostname", "setns", "syslog", "umount2", "unshare",
+            "bpf",
+            "clone3",
+            "fanotify_init",
+            "fsconfig",
+            "fsmount",
+            "fsopen",
+            "fspick",
+            "lookup_dcookie",
+            "mount",
+            "mount_setattr",
+            "move_mount",
+            "open_tree",
+            "open_tree_attr",
+            "perf_event_open",
+            "pivot_root",
+            "quotactl",
+            "quotactl_fd",
+            "setdomainname",
+            "sethostname",
+            "setns",
+            "syslog",
+            "umount2",
+            "unshare",
         ],
     ),
     (22, &["reboot", "kexec_load", "kexec_file_load"]),
@@ -44,8 +89,7 @@ const PERSONALITIES: [u64; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
 pub(super) fn policy(kept: u64) -> Policy {
     let refused = errno(libc::EPERM);
-    let mut policy =
-        Policy { rules: Default::default(), known: ALLOW, newer: errno(libc::ENOSYS), foreign: refused };
+    let mut policy = Policy { rules: Default::default(), known: ALLOW, newer: errno(libc::ENOSYS), foreign: refused };
     let mut put = |name: &str, rule: Rule| policy.rules.extend(table::number(name).map(|number| (number, rule)));
     for name in REFUSED {
         put(name, Rule::always(refused));

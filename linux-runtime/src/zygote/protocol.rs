@@ -55,16 +55,41 @@ pub enum Request {
 /// What a zygote answers and tells.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Event {
-    Hello { ticket: u32, version: u32, pid: u32, facts: Facts },
+    Hello {
+        ticket: u32,
+        version: u32,
+        pid: u32,
+        facts: Facts,
+    },
     /// One sandbox of a list; descriptors as in [`Event::Created`].
-    Item { ticket: u32, id: String, note: String, pid: u32, state: State, held: Held },
+    Item {
+        ticket: u32,
+        id: String,
+        note: String,
+        pid: u32,
+        state: State,
+        held: Held,
+    },
     /// Descriptors: the pidfd, then those of `held` in its fields' order.
-    Created { ticket: u32, id: String, pid: u32, held: Held },
+    Created {
+        ticket: u32,
+        id: String,
+        pid: u32,
+        held: Held,
+    },
     /// Success with nothing to say; for a directory its mount comes along.
-    Done { ticket: u32 },
-    Refused { ticket: u32, failure: Failure },
+    Done {
+        ticket: u32,
+    },
+    Refused {
+        ticket: u32,
+        failure: Failure,
+    },
     /// A guest ended; kept until acknowledged.
-    Exited { id: String, exit: Exit },
+    Exited {
+        id: String,
+        exit: Exit,
+    },
 }
 
 /// Where a sandbox is in its life, as the zygote knows it.

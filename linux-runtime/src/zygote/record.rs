@@ -39,6 +39,8 @@ pub(super) struct Record {
     /// The zygote's side of the socket to the child; closes when the child executes.
     pub(super) talk: Option<OwnedFd>,
     pub(super) ready: bool,
+    /// Code of our own: when it ends while no host is there, nobody will ask how.
+    pub(super) confined: bool,
     /// What a program that could not be executed exits with.
     pub(super) refused: Option<u8>,
     /// Kept from the start, else a writer gets EPIPE while the host is away.

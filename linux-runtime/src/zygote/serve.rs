@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, unlinkat};
+use rustix::fs::{AtFlags, fstat, unlinkat};
 use rustix::io::{Errno, Result};
 use rustix::net::{SocketFlags, accept_with, sockopt::socket_peercred};
 use rustix::process::{WaitOptions, getuid, wait};
@@ -42,6 +42,8 @@ struct Zygote {
     /// Since when there has been nothing to do.
     idle_since: Instant,
     stopping: bool,
+    /// The run directory.
+    folder: OwnedFd,
 }
 
 /// The connected host; a new connection replaces it.
@@ -63,6 +65,7 @@ pub(super) fn serve(home: Home, facts: Facts, signals: OwnedFd, entries: &'stati
         host: None,
         idle_since: Instant::now(),
         stopping: false,
+        folder: rustix::io::fcntl_dupfd_cloexec(&home.folder, 3)?,
     };
     while !zygote.finished() {
         zygote.turn(&home, &signals)?;
@@ -86,7 +89,9 @@ impl Zygote {
         // Who asks for the end no longer wants the exits that nobody has acknowledged.
         let over = self.records.values().all(|record| matches!(record.phase, Phase::Exited(_)));
         let idle = self.records.is_empty() && self.host.is_none() && self.idle_since.elapsed() >= LINGER;
-        self.stopping && over || idle
+        // A run directory that was removed is one that no host will ever come to.
+        let lost = over && self.host.is_none() && fstat(&self.folder).is_ok_and(|stat| stat.st_nlink == 0);
+        self.stopping && over || idle || lost
     }
 
     fn turn(&mut self, home: &Home, signals: &OwnedFd) -> Result<()> {
@@ -126,8 +131,9 @@ impl Zygote {
         }
         let hosts = fds.len();
         fds.extend(talks.iter().map(|(_, talk)| PollFd::new(*talk, PollFlags::IN)));
-        let waits = self.host.is_none() && self.records.is_empty();
-        let timeout = waits.then(|| LINGER.saturating_sub(self.idle_since.elapsed()) + Duration::from_millis(1));
+        // Without a host somebody has to look now and then whether there is still anything to be here for.
+        let left = LINGER.saturating_sub(self.idle_since.elapsed()) + Duration::from_millis(1);
+        let timeout = self.host.is_none().then_some(left);
         let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}

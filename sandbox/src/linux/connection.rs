@@ -40,7 +40,9 @@ pub(super) struct Connection {
 pub(super) fn make_run_directory(run: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(run);
-    made.map_err(|error| Error::new(Kind::Failed, format!("make the run directory `{}`", run.display())).caused_by(error))
+    made.map_err(|error| {
+        Error::new(Kind::Failed, format!("make the run directory `{}`", run.display())).caused_by(error)
+    })
 }
 
 impl Connection {

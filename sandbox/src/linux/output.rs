@@ -40,7 +40,8 @@ impl Output {
         let mut sources = Vec::new();
         for (stream, fd) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
             if let Some(fd) = fd {
-                let copy = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(|errno| watched(errno.into()))?;
+                let copy =
+                    pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).map_err(|errno| watched(errno.into()))?;
                 sources.push(Source::new(stream, fd, Some(copy))?);
             }
         }
@@ -144,12 +145,10 @@ impl Source {
     fn try_peek(&self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; CHUNK];
         let count = match &self.copy {
-            Some((read, write)) => {
-                match tee(self.fd.get_ref(), write, CHUNK, SpliceFlags::NONBLOCK)? {
-                    0 => 0,
-                    _ => rustix::io::read(read, &mut bytes[..])?,
-                }
-            }
+            Some((read, write)) => match tee(self.fd.get_ref(), write, CHUNK, SpliceFlags::NONBLOCK)? {
+                0 => 0,
+                _ => rustix::io::read(read, &mut bytes[..])?,
+            },
             None => match rustix::io::read(self.fd.get_ref(), &mut bytes[..]) {
                 // The last process that had the terminal open is gone.
                 Err(Errno::IO) => 0,

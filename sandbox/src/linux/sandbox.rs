@@ -133,13 +133,13 @@ impl Sandbox {
 
     pub(crate) async fn exec(&self, exec_id: &str, process: &Process, stdin: bool) -> Result<Sandbox> {
         let inner = &self.inner;
-        let streams =
-            if process.terminal().unwrap_or(false) { Streams::Terminal } else { Streams::Pipes { stdin } };
+        let streams = if process.terminal().unwrap_or(false) { Streams::Terminal } else { Streams::Pipes { stdin } };
         let group = inner.runtime.group(&inner.id);
         let facts = &inner.runtime.inner.facts;
         let plan = Plan::join(process, streams, &group, self.in_user_namespace(), facts).map_err(from_linux)?;
         let prepared = tokio::task::spawn_blocking(move || (Prepared::new(&plan), plan)).await;
-        let (prepared, plan) = prepared.map_err(|error| Error::new(Kind::Failed, "prepare an exec").caused_by(error))?;
+        let (prepared, plan) =
+            prepared.map_err(|error| Error::new(Kind::Failed, "prepare an exec").caused_by(error))?;
         let prepared = prepared.map_err(|error| {
             // Its cgroup goes with the container.
             if inner.exit.borrow().is_some() { self.ended() } else { prepare_error(error) }

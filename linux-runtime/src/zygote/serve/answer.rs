@@ -10,7 +10,7 @@ use super::super::protocol::{Event, Failure, FailureKind, Request, VERSION};
 use super::super::record::{Phase, Record};
 use super::Zygote;
 use super::children::failure;
-use crate::plan::Plan;
+use crate::plan::{Plan, Streams};
 use crate::step::{IdMap, Slot};
 use crate::sys::{self, MountAttributes};
 
@@ -107,6 +107,7 @@ impl Zygote {
             }
             Ok(launched) => {
                 let (pid, pidfd) = launched.child.map_or((None, None), |(pid, pidfd)| (Some(pid), Some(pidfd)));
+                let confined = plan.streams == Streams::Confined;
                 let record = Record {
                     id: id.clone(),
                     note,
@@ -116,6 +117,7 @@ impl Zygote {
                     pidfd,
                     talk: Some(launched.talk),
                     ready: false,
+                    confined,
                     refused: None,
                     ends: launched.ends,
                     oom: launched.oom,

@@ -118,6 +118,9 @@ impl Zygote {
             Phase::Starting { ticket } => self.tell(&Event::Done { ticket }, &[]),
             Phase::Created | Phase::Running | Phase::Exited(_) => {}
         }
+        if self.host.is_none() && self.records.get(id).is_some_and(|record| record.confined) {
+            self.records.remove(id);
+        }
         self.tell(&Event::Exited { id: id.to_owned(), exit }, &[]);
     }
 }

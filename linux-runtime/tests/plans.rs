@@ -1,0 +1,131 @@
+//! Plans as text: what would be done, by whom, in which order. Needs no privilege.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Linux, LinuxMemoryBuilder, LinuxResources, Mount, Process, Root, Spec};
+use proa_linux::cgroup::{Hierarchy, Layout};
+use proa_linux::{Confinement, Facts, Files, IdMap, Lower, Plan, Request, SUBORDINATE, Streams};
+
+fn hierarchy(mount: &str, controllers: &[&str], unified: bool) -> Hierarchy {
+    let controllers = controllers.iter().map(|name| (*name).to_owned()).collect();
+    Hierarchy { mount: PathBuf::from(mount), controllers, unified, writable: true }
+}
+
+fn facts(hierarchies: Vec<Hierarchy>) -> Facts {
+    Facts {
+        kernel: (6, 18),
+        uid: 0,
+        gid: 0,
+        namespaces: true,
+        mapped_namespaces: true,
+        own_namespace: true,
+        overlay: Some(Lower::Detached),
+        cgroups: Layout { hierarchies },
+    }
+}
+
+fn v1() -> Facts {
+    let one = |name: &str| hierarchy(&format!("/sys/fs/cgroup/{name}"), &[name], false);
+    facts(["memory", "cpu", "cpuacct", "pids", "devices"].map(one).to_vec())
+}
+
+fn v2() -> Facts {
+    facts(vec![hierarchy("/sys/fs/cgroup", &["memory", "cpu", "pids"], true)])
+}
+
+fn ordinary_user() -> Facts {
+    let nothing = Facts { namespaces: false, mapped_namespaces: false, own_namespace: false, ..facts(Vec::new()) };
+    Facts { uid: 1000, gid: 1000, overlay: None, ..nothing }
+}
+
+fn spec() -> Spec {
+    let mut process = Process::default();
+    process.set_args(Some(vec!["true".to_owned()]));
+    process.set_capabilities(None);
+    let mut resources = LinuxResources::default();
+    resources.set_memory(Some(LinuxMemoryBuilder::default().limit(1 << 20).build().unwrap()));
+    let mut linux = Linux::default();
+    linux.set_resources(Some(resources));
+    let mut bind = Mount::default();
+    bind.set_destination("/data".into()).set_source(Some("/srv/data".into()));
+    bind.set_options(Some(vec!["rbind".to_owned(), "ro".to_owned()]));
+    let mut spec = Spec::default();
+    spec.mounts_mut().get_or_insert_default().push(bind);
+    let mut root = Root::default();
+    root.set_readonly(Some(true));
+    spec.set_root(Some(root)).set_process(Some(process)).set_linux(Some(linux)).set_hostname(Some("guest".to_owned()));
+    spec
+}
+
+fn lower(spec: &Spec, user_namespace: Option<IdMap>, facts: &Facts) -> Result<Plan, proa_linux::Error> {
+    let layers = [PathBuf::from("/layers/a"), PathBuf::from("/layers/b")];
+    let files = Files::Layers { lower: &layers, scratch: Path::new("/containers/c/scratch") };
+    let streams = Streams::Pipes { stdin: true };
+    Plan::new(spec, &Request { group: "proa-1/c", files, streams, user_namespace, default_filter: true }, facts)
+}
+
+#[test]
+fn a_container_on_v1_is_cloned_by_the_zygote() {
+    insta::assert_snapshot!(lower(&spec(), None, &v1()).unwrap());
+}
+
+#[test]
+fn a_container_under_a_user_namespace_has_a_helper() {
+    insta::assert_snapshot!(lower(&spec(), Some(SUBORDINATE), &v2()).unwrap());
+}
+
+#[test]
+fn a_worker_ends_in_enter() {
+    let confinement = Confinement {
+        group: "proa-1/worker-default",
+        entry: "worker",
+        argument: b"",
+        descriptors: 2,
+        syscalls: &["read", "futex"],
+        memory: None,
+        cpu_quota: None,
+        pids: Some(64),
+    };
+    insta::assert_snapshot!("worker_as_root", Plan::confine(&confinement, &v2()).unwrap());
+    insta::assert_snapshot!("worker_of_an_ordinary_user", Plan::confine(&confinement, &ordinary_user()).unwrap());
+}
+
+#[test]
+fn one_more_process_joins_by_a_helper() {
+    let process = spec().process().clone().unwrap();
+    let streams = Streams::Pipes { stdin: false };
+    insta::assert_snapshot!(Plan::join(&process, streams, "proa-1/c", true, &v1()).unwrap());
+}
+
+#[test]
+fn a_plan_survives_the_wire() {
+    let plan = lower(&spec(), Some(SUBORDINATE), &v2()).unwrap();
+    let bytes = proa_linux::zygote::protocol::encode(&plan).unwrap();
+    assert_eq!(proa_linux::zygote::protocol::decode::<Plan>(&bytes).unwrap(), plan);
+}
+
+#[test]
+fn what_cannot_be_lowered_is_refused_in_a_sentence() {
+    let check = |change: &dyn Fn(&mut Spec), sentence: &str| {
+        let mut spec = spec();
+        change(&mut spec);
+        assert_eq!(lower(&spec, None, &v1()).unwrap_err().to_string(), sentence);
+    };
+    check(&|spec| _ = spec.set_process(None), "the specification has no process");
+    check(
+        &|spec| {
+            let process = spec.process_mut().as_mut().unwrap();
+            process.user_mut().set_uid(u32::MAX);
+        },
+        "user and group ids end at 4294967294",
+    );
+    check(
+        &|spec| {
+            let process = spec.process_mut().as_mut().unwrap();
+            process.set_cwd("relative".into());
+        },
+        "working directory `relative` is not absolute",
+    );
+    let unlimited = lower(&spec(), None, &facts(Vec::new())).unwrap_err().to_string();
+    assert_eq!(unlimited, "limit memory: no cgroup of that controller can be made by this user");
+}
