@@ -26,7 +26,7 @@ use rustix::io::{Errno, Result};
 use crate::plan::Plan;
 use crate::step::{Action, Actor, Slot};
 use crate::sys::{self, Clone, Cloned, Pointers};
-use crate::zygote::Entry;
+use crate::zygote::{Entry, Second};
 
 mod beneath;
 mod dev;
@@ -56,7 +56,7 @@ pub(crate) struct Context<'a> {
     pub(crate) maps: Option<(OwnedFd, OwnedFd)>,
     pub(crate) entries: &'static [Entry],
     /// The second half of an entry, between its steps.
-    pub(crate) built: Option<Box<dyn FnOnce(Vec<OwnedFd>) -> i32>>,
+    pub(crate) built: Option<Second>,
     /// How many descriptors [`Action::KeepDescriptors`] placed from 3 on.
     pub(crate) kept: usize,
     /// Other sandboxes' streams that the zygote keeps: their far ends must see them close.

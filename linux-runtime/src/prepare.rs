@@ -92,7 +92,7 @@ fn detached(path: &CStr, recursive: bool) -> io::Result<OwnedFd> {
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
     let tree = open_tree(CWD, path, flags)?;
     // A copy of a shared mount is shared as well: what the guest mounts would show on the host.
-    let private = MountAttributes { propagation: libc::MS_PRIVATE as u64, recursive, ..Default::default() };
+    let private = MountAttributes { propagation: libc::MS_PRIVATE, recursive, ..Default::default() };
     sys::mount_setattr(tree.as_fd(), private)?;
     Ok(tree)
 }

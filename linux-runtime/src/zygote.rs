@@ -21,13 +21,16 @@ pub(crate) use nest::LAYERS;
 pub use spawn::{SOCKET, detached_program, spawn};
 pub(crate) use user_namespace::user_namespace;
 
+/// The second half of an entry: given the sandbox's descriptors, it returns the exit status.
+pub type Second = Box<dyn FnOnce(Vec<OwnedFd>) -> i32>;
+
 /// Code of our own that a confined sandbox can enter instead of executing a program.
 pub struct Entry {
     /// Its name in plans.
     pub name: &'static str,
     /// The first half, called while /proc can still be reached; gives the second, called with the sandbox's
     /// descriptors when nothing can be reached any more. What that returns is the exit status.
-    pub build: fn(&[u8]) -> Box<dyn FnOnce(Vec<OwnedFd>) -> i32>,
+    pub build: fn(&[u8]) -> Second,
 }
 
 impl std::fmt::Debug for Entry {
