@@ -102,7 +102,8 @@ impl Cache {
             return Err(Error::new(Kind::Invalid, format!("`{digest}` is not a digest")));
         }
         let fingerprint = self.fingerprint.get_or_try_init(|| async {
-            proa_wasm::fingerprint().map_err(|error| Error::new(Kind::Failed, "name the engine's settings").caused_by(error))
+            proa_wasm::fingerprint()
+                .map_err(|error| Error::new(Kind::Failed, "name the engine's settings").caused_by(error))
         });
         Ok(format!("{}-{}", digest.replace(':', "-"), fingerprint.await?))
     }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use proa_wasm::Facts;
 use proa_wasm::compiler::Report;
 
-use super::workers::random_name;
 use super::COMPILER;
+use super::workers::random_name;
 use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
 use crate::linux::{self, Confine};

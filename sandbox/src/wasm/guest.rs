@@ -30,7 +30,8 @@ pub(super) struct Guest {
     exit: watch::Sender<Option<Exit>>,
     /// Closed with the exit: then the output has an end. What waits here is bounded by the worker's ring.
     chunks: Mutex<Option<mpsc::UnboundedSender<(u64, Chunk)>>>,
-    output: Mutex<Option<Output>>,
+    /// Until somebody takes the output.
+    frames: Mutex<Option<mpsc::UnboundedReceiver<(u64, Chunk)>>>,
     near: Near,
 }
 
@@ -42,12 +43,10 @@ impl Guest {
             link: Arc::clone(link),
             exit: watch::Sender::new(None),
             chunks: Mutex::new(Some(chunks)),
-            output: Mutex::default(),
+            frames: Mutex::new(Some(waiting)),
             near,
         });
-        let output = Output::new(&guest, &guest.near, waiting);
-        *guest.output.lock().unwrap_or_else(PoisonError::into_inner) = Some(output);
-        link.insert(Arc::clone(&guest));
+        link.insert(&guest);
         guest
     }
 
@@ -141,8 +140,8 @@ impl Sandbox {
         preopens: Vec<OwnedFd>,
         listeners: Vec<TcpListener>,
     ) -> Result<Sandbox> {
-        let bytes = postcard::to_stdvec(plan)
-            .map_err(|error| Error::new(Kind::Failed, "encode the plan").caused_by(error))?;
+        let bytes =
+            postcard::to_stdvec(plan).map_err(|error| Error::new(Kind::Failed, "encode the plan").caused_by(error))?;
         let mut descriptors = Vec::new();
         let body = if bytes.len() <= INLINE {
             Body::Inline(Blob(bytes))
@@ -196,7 +195,8 @@ impl Sandbox {
     }
 
     pub(crate) fn output(&self) -> Option<Output> {
-        self.0.output.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let frames = self.0.frames.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(Output::new(&self.0, frames))
     }
 
     pub(crate) fn stdin(&self) -> Option<Stdin> {
@@ -252,9 +252,9 @@ fn beside(bytes: &[u8]) -> Result<OwnedFd> {
 
 fn signal_name(number: i32) -> String {
     const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-        "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-        "PWR", "SYS",
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
+        "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
+        "WINCH", "IO", "PWR", "SYS",
     ];
     let name = usize::try_from(number).ok().and_then(|number| NAMES.get(number.checked_sub(1)?));
     name.map_or_else(|| format!("signal {number}"), |name| format!("`{name}`"))

@@ -5,13 +5,11 @@ use std::future::Future;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use proa_wasm::worker::Channel;
-use proa_wasm::worker::protocol::{
-    Answer, Failure, FailureKind, FromWorker, Identity, Request, ToWorker, VERSION,
-};
+use proa_wasm::worker::protocol::{Answer, Failure, FailureKind, FromWorker, Identity, Request, ToWorker, VERSION};
 use tokio::sync::{oneshot, watch};
 
 use super::guest::Guest;
@@ -40,7 +38,8 @@ pub(super) struct Link {
     socket: PathBuf,
     number: AtomicU64,
     calls: Mutex<HashMap<u64, oneshot::Sender<Result<Answer, Failure>>>>,
-    guests: Mutex<HashMap<String, Arc<Guest>>>,
+    /// Weak, as each guest holds its link: a door that lets go of a guest lets go of all of it.
+    guests: Mutex<HashMap<String, Weak<Guest>>>,
     /// Folders whose code it has; held while one is loaded.
     loaded: tokio::sync::Mutex<HashSet<PathBuf>>,
     /// Its sandbox, when this door made it.
@@ -177,8 +176,8 @@ impl Link {
         }
     }
 
-    pub(super) fn insert(&self, guest: Arc<Guest>) {
-        self.guests().insert(guest.id().to_owned(), guest);
+    pub(super) fn insert(&self, guest: &Arc<Guest>) {
+        self.guests().insert(guest.id().to_owned(), Arc::downgrade(guest));
     }
 
     pub(super) fn remove(&self, id: &str) {
@@ -213,7 +212,7 @@ impl Link {
     async fn lost(&self) {
         self.open.send_replace(false);
         self.calls().clear();
-        let guests: Vec<Arc<Guest>> = self.guests().values().cloned().collect();
+        let guests: Vec<Arc<Guest>> = self.guests().values().filter_map(Weak::upgrade).collect();
         let exit = if guests.iter().any(|guest| guest.lives()) { self.last_exit().await } else { unknown_exit() };
         for guest in guests {
             guest.exited(exit.clone());
@@ -247,10 +246,10 @@ impl Link {
     }
 
     fn guest(&self, id: &str) -> Option<Arc<Guest>> {
-        self.guests().get(id).cloned()
+        self.guests().get(id).and_then(Weak::upgrade)
     }
 
-    fn guests(&self) -> MutexGuard<'_, HashMap<String, Arc<Guest>>> {
+    fn guests(&self) -> MutexGuard<'_, HashMap<String, Weak<Guest>>> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,7 +1,7 @@
 //! A Wasm guest's standard streams on the host's side: frames from its worker, a pipe or a terminal.
 
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use proa_wasm::worker::protocol::Signal;
 use proa_wasm::{Grant, Plan};
@@ -128,16 +128,15 @@ pub struct Output {
 
 #[derive(Debug)]
 enum Source {
-    /// Weak, as the guest holds its output until somebody takes it.
-    Frames(UnboundedReceiver<(u64, Chunk)>, Weak<Guest>),
+    Frames(UnboundedReceiver<(u64, Chunk)>, Arc<Guest>),
     Terminal(Descriptor),
 }
 
 impl Output {
-    pub(super) fn new(guest: &Arc<Guest>, near: &Near, frames: UnboundedReceiver<(u64, Chunk)>) -> Output {
-        let source = match near {
+    pub(super) fn new(guest: &Arc<Guest>, frames: UnboundedReceiver<(u64, Chunk)>) -> Output {
+        let source = match guest.near() {
             Near::Terminal(terminal) => Source::Terminal(Arc::clone(terminal)),
-            Near::Nothing | Near::Pipe(_) => Source::Frames(frames, Arc::downgrade(guest)),
+            Near::Nothing | Near::Pipe(_) => Source::Frames(frames, Arc::clone(guest)),
         };
         Output { source, peeked: None }
     }
@@ -154,9 +153,7 @@ impl Output {
 
     pub(crate) async fn consume(&mut self) -> Result<()> {
         let Some((number, _)) = self.peeked.take() else { return Ok(()) };
-        if let Source::Frames(_, guest) = &self.source
-            && let Some(guest) = guest.upgrade()
-        {
+        if let Source::Frames(_, guest) = &self.source {
             guest.acknowledge(number).await;
         }
         Ok(())
@@ -197,7 +194,9 @@ impl Stdin {
         };
         let interrupt = self.terminal && interrupts(&descriptor, bytes);
         while !bytes.is_empty() {
-            let fail = |error: std::io::Error| Error::new(Kind::Failed, "write to the guest's standard input").caused_by(error);
+            let fail = |error: std::io::Error| {
+                Error::new(Kind::Failed, "write to the guest's standard input").caused_by(error)
+            };
             let mut guard = descriptor.writable().await.map_err(fail)?;
             match rustix::io::write(&*descriptor, bytes) {
                 Ok(length) => bytes = &bytes[length..],
@@ -231,4 +230,3 @@ fn interrupts(terminal: &Descriptor, bytes: &[u8]) -> bool {
     let Ok(modes) = rustix::termios::tcgetattr(&**terminal) else { return false };
     modes.local_modes.contains(LocalModes::ISIG) && bytes.contains(&modes.special_codes[SpecialCodeIndex::VINTR])
 }
-

@@ -202,7 +202,8 @@ impl Workers {
     }
 
     fn bind(&self, name: &str) -> Result<OwnedFd> {
-        let fail = |errno: Errno| Error::new(Kind::Failed, format!("make the socket of worker `{name}`")).caused_by(errno);
+        let fail =
+            |errno: Errno| Error::new(Kind::Failed, format!("make the socket of worker `{name}`")).caused_by(errno);
         let socket = new_socket().map_err(fail)?;
         let (address, _folder) = self.address(name)?;
         rustix::net::bind(&socket, &address).map_err(fail)?;
@@ -268,7 +269,10 @@ impl Limits {
         let quota = cpu.and_then(|cpu| cpu.quota()).filter(|quota| *quota > 0);
         let period = cpu.and_then(|cpu| cpu.period()).unwrap_or(100_000);
         Limits {
-            memory: memory.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0).map(|limit| limit + OVERHEAD),
+            memory: memory
+                .and_then(|limit| u64::try_from(limit).ok())
+                .filter(|limit| *limit > 0)
+                .map(|limit| limit + OVERHEAD),
             cpu_quota: quota.map(|quota| (quota, period)),
         }
     }
