@@ -28,6 +28,7 @@ mod networks;
 mod proa;
 mod reply;
 mod route;
+mod stats;
 mod system;
 mod wait;
 

@@ -7,7 +7,7 @@ use hyper::Method;
 use crate::api::call::Call;
 use crate::api::reply::{Answer, Failure};
 use crate::api::{
-    attach, containers, create, exec, image_transfer, images, inspect, list, logs, networks, proa, system, wait,
+    attach, containers, create, exec, image_transfer, images, inspect, list, logs, networks, proa, stats, system, wait,
 };
 use crate::host::Host;
 
@@ -34,6 +34,7 @@ pub(crate) async fn route(host: Arc<Host>, call: Call) -> Answer {
         (Method::POST, ["containers", id, "wait"]) => wait::wait(&host, id, &call),
         (Method::POST, ["containers", id, "resize"]) => containers::resize(&host, id, &call).await,
         (Method::POST, ["containers", id, "attach"]) => attach::attach(&host, id, call),
+        (Method::GET, ["containers", id, "stats"]) => stats::stats(&host, id, &call).await,
         (Method::GET, ["containers", id, "logs"]) => logs::logs(&host, id, &call),
         (Method::POST, ["containers", id, "exec"]) => exec::create(&host, id, call).await,
         (Method::DELETE, ["containers", id]) => containers::remove(&host, id, &call).await,
@@ -83,9 +84,8 @@ pub(crate) async fn route(host: Arc<Host>, call: Call) -> Answer {
 
 /// Verbs that dockerd has and we do not yet; everything else is no page at all.
 fn unfinished(host: &Host, id: &str, verb: &str) -> Answer {
-    const VERBS: [&str; 12] = [
+    const VERBS: [&str; 11] = [
         "top",
-        "stats",
         "changes",
         "export",
         "archive",
