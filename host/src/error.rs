@@ -55,9 +55,9 @@ pub enum Error {
     #[error("stop the runtimes")]
     StopRuntimes { source: proa_sandbox::Error },
     #[error("{attempt} `{reference}`")]
-    Image { attempt: &'static str, reference: String, source: proa_registry::Error },
+    Image { attempt: &'static str, reference: String, source: Box<proa_registry::Error> },
     #[error("open the image store `{path}`")]
-    OpenStore { path: PathBuf, source: proa_registry::Error },
+    OpenStore { path: PathBuf, source: Box<proa_registry::Error> },
     #[error("{attempt} `{path}`")]
     File { attempt: &'static str, path: PathBuf, source: std::io::Error },
     #[error("read the record `{path}`")]

@@ -298,7 +298,7 @@ fn platform(asked: Option<&str>) -> Result<Option<Platform>> {
         Some(text) => text.parse().map(Some).map_err(|source| Error::Image {
             attempt: "understand the platform",
             reference: text.to_owned(),
-            source,
+            source: Box::new(source),
         }),
     }
 }

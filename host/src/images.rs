@@ -73,7 +73,7 @@ impl Images {
     pub fn open(root: &Path, run: PathBuf) -> Result<Images> {
         let store = Store::open(root).map_err(|source| match source {
             proa_registry::Error::InUse { .. } => Error::LockRoot(root.to_owned()),
-            source => Error::OpenStore { path: root.to_owned(), source },
+            source => Error::OpenStore { path: root.to_owned(), source: Box::new(source) },
         })?;
         Ok(Images { store, run, known: RwLock::default() })
     }
@@ -210,7 +210,10 @@ impl Images {
     ) -> Result<T> {
         let store = self.store.clone();
         let reference = reference.to_owned();
-        run_blocking(move || work(&store).map_err(|source| Error::Image { attempt, reference, source })).await
+        run_blocking(move || {
+            work(&store).map_err(|source| Error::Image { attempt, reference, source: Box::new(source) })
+        })
+        .await
     }
 
     async fn unpack(&self, image: &Arc<Image>, name: &str) -> Result<Vec<PathBuf>> {

@@ -140,14 +140,9 @@ async fn watch_for_end(mut reader: OwnedReadHalf) {
 async fn feed(container: Arc<Container>, mut reader: impl AsyncRead + Unpin, once: bool) {
     let Some(mut stdin) = stdin(&container).await else { return };
     let mut buffer = vec![0; 32 * 1024];
-    loop {
-        match reader.read(&mut buffer).await {
-            Ok(length @ 1..) => {
-                if stdin.write(&buffer[..length]).await.is_err() {
-                    return;
-                }
-            }
-            Ok(_) | Err(_) => break,
+    while let Ok(length @ 1..) = reader.read(&mut buffer).await {
+        if stdin.write(&buffer[..length]).await.is_err() {
+            return;
         }
     }
     end(&container, &mut stdin, once).await;

@@ -193,7 +193,7 @@ fn line(event: &Event) -> Option<Value> {
 
 /// `[====>      ]  1.5MB/3MB`, as Docker's clients before their own bars show it.
 fn bar(done: u64, total: u64) -> String {
-    let width = if total == 0 { 0 } else { usize::try_from(done.min(total) * 50 / total).unwrap_or(0) };
+    let width = (done.min(total) * 50).checked_div(total).map_or(0, |width| usize::try_from(width).unwrap_or(0));
     let arrow = if width == 50 { "" } else { ">" };
     format!("[{}{arrow}{}] {}/{}", "=".repeat(width), " ".repeat(50 - width - arrow.len()), size(done), size(total))
 }

@@ -65,7 +65,7 @@ impl Execs {
     fn insert(&self, exec: Arc<Exec>) {
         let mut all = self.lock();
         if all.len() >= REMEMBERED {
-            all.retain(|_, exec| !(exec.progress().begun && !exec.progress().running));
+            all.retain(|_, exec| !exec.progress().begun || exec.progress().running);
         }
         all.insert(exec.id.clone(), exec);
     }
@@ -106,7 +106,7 @@ impl Host {
                 let manifest = record.manifest.parse().map_err(|source| Error::Image {
                     attempt: "understand the image of",
                     reference: record.name.clone(),
-                    source,
+                    source: Box::new(source),
                 })?;
                 self.images.user(&manifest, lower, user).await?
             }

@@ -19,7 +19,8 @@ impl Images {
         credentials: Credentials,
         progress: Progress,
     ) -> Result<Pulled> {
-        let failed = |source| Error::Image { attempt: "pull", reference: reference.familiar(), source };
+        let failed =
+            |source| Error::Image { attempt: "pull", reference: reference.familiar(), source: Box::new(source) };
         let client = Client::new(credentials).map_err(failed)?;
         let pulled = client.pull(reference, selection, &self.store, progress).await.map_err(failed);
         // Also after a failure: names may have changed before it.
@@ -30,7 +31,8 @@ impl Images {
     /// Sends an image to its registry.
     pub async fn push(&self, reference: &Reference, credentials: Credentials, progress: Progress) -> Result<Pushed> {
         let found = self.find(&reference.to_string()).await?;
-        let failed = |source| Error::Image { attempt: "push", reference: reference.familiar(), source };
+        let failed =
+            |source| Error::Image { attempt: "push", reference: reference.familiar(), source: Box::new(source) };
         let client = Client::new(credentials).map_err(failed)?;
         client.push(reference, &found.named.descriptor, &self.store, progress).await.map_err(failed)
     }
