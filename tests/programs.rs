@@ -72,7 +72,8 @@ fn debian(node: &Node) -> Result<String> {
     let layout = node.scratch().join("debian-layout");
     let env = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
     let recipe = Recipe { command: &["bash"], env: &env, ..Recipe::default() };
-    Image::native(&recipe, vec![fs::read(program::debian()?)?]).write_layout(&layout, "debian")?;
+    Image::native(&recipe, vec![fs::read(program::debian()?)?])
+        .write_layout(&layout, "docker.io/library/debian:latest")?;
     let reference = node.load(&layout)?;
     fs::remove_dir_all(&layout)?;
     *loaded = Some(reference.clone());

@@ -202,11 +202,10 @@ fn a_host_killed_while_it_creates_leaves_nothing_half_made(under: &Under) -> Res
             // The client may have lost its host; what counts is what the next host knows.
             running.finish(wait::PATIENCE)?.keeps_its_composure()?;
         }
-        let left = node.proa(&["ps", "-aq"])?.success()?.lines();
-        if !left.is_empty() {
-            let ids: Vec<&str> = left.iter().map(String::as_str).collect();
-            node.proa(&[&["inspect"][..], &ids].concat())?.success()?;
-            node.proa(&[&["rm", "-f"][..], &ids].concat())?.success()?;
+        // What was started goes by itself; what was only created stays for its owner.
+        wait::until("nothing runs", || Ok(node.proa(&["ps", "-q"])?.success()?.text().is_empty()))?;
+        for id in node.proa(&["ps", "-aq"])?.success()?.lines() {
+            node.proa(&["rm", "-f", &id])?.keeps_its_composure()?;
         }
         ensure!(node.proa(&["ps", "-aq"])?.success()?.text().is_empty());
         node.run(under.isolation, &[], &["out", "still works"])?.success()?;
@@ -236,9 +235,9 @@ fn permits_come_back_with_the_adopted(under: &Under) -> Result<()> {
         let most = (total / 3 * 2).to_string();
         let guest = node.detached(under.isolation, &["--memory-reservation", &most], &["tick", "1"])?;
         let again = ["--memory-reservation", &most];
-        node.run(under.isolation, &again, &["out", "x"])?.refused(125, &["memory"])?;
+        node.run(under.isolation, &again, &["out", "x"])?.refused(125, &["MiB"])?;
         node.restart()?;
-        node.run(under.isolation, &again, &["out", "x"])?.refused(125, &["memory"])?;
+        node.run(under.isolation, &again, &["out", "x"])?.refused(125, &["MiB"])?;
         guest.proa(&["rm", "-f"])?.success()?;
         node.run(under.isolation, &again, &["out", "x"])?.success()?;
         Ok(())

@@ -52,6 +52,10 @@ impl Request {
 /// `Invalid` for an image whose environment has an entry without `=` (CVE-2026-57231: such an entry copied a variable
 /// of the engine).
 pub fn merge(image: &oci_spec::image::Config, request: &ContainerConfig) -> Result<ContainerConfig> {
+    if let Some(relative) = request.working_dir.as_deref().filter(|dir| !dir.is_empty() && !dir.starts_with('/')) {
+        let refusal = format!("the working directory '{relative}' is invalid, it needs to be an absolute path");
+        return Err(Error::Invalid(refusal));
+    }
     let mut merged = request.clone();
     let own_entrypoint = request.entrypoint.as_ref().is_some_and(|entrypoint| !entrypoint.is_empty());
     if !own_entrypoint {

@@ -89,10 +89,10 @@ fn a_layer_longer_than_announced_is_not_stored() -> Result<()> {
     let digest = image.last_layer();
     image.manifest["layers"][0]["size"] = json!(1000);
     let reference = shelf.put("longer", &image);
-    refused(Node::shared()?, &reference, Some(&digest), &["size"])?;
+    refused(Node::shared()?, &reference, Some(&digest), &["bytes"])?;
     image.manifest["layers"][0]["size"] = json!(image.blobs[&digest].len() + 1);
     let reference = shelf.put("shorter", &image);
-    refused(Node::shared()?, &reference, Some(&digest), &["size"])
+    refused(Node::shared()?, &reference, Some(&digest), &["bytes"])
 }
 
 fn a_corrupt_config_is_not_stored() -> Result<()> {
@@ -177,7 +177,7 @@ fn an_image_for_another_platform_is_refused() -> Result<()> {
     image.manifest["config"] = image::descriptor(image::CONFIG, &config);
     image.blobs.insert(image::digest(&config), config);
     let reference = shelf.put("riscv", &image);
-    Node::shared()?.proa(&["run", "--rm", &reference])?.refused(125, &["riscv64"])?;
+    Node::shared()?.proa(&["run", "--rm", &reference])?.refused(125, &["architecture"])?;
     Ok(())
 }
 

@@ -47,7 +47,7 @@ fn too_much_memory_is_reported_as_such(under: &Under) -> Result<()> {
 
 fn a_demand_above_capacity_is_refused_with_its_numbers(under: &Under) -> Result<()> {
     let output = under.node.run(under.isolation, &["--memory-reservation", "9000g"], &["out", "x"])?;
-    let output = output.refused(125, &["memory"])?;
+    let output = output.refused(125, &["capacity"])?;
     let numbers =
         output.complaint().split(|letter: char| !letter.is_ascii_digit()).filter(|part| !part.is_empty()).count();
     ensure!(numbers >= 2, "the refusal names what was asked for and what there is: {output}");

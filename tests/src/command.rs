@@ -103,9 +103,16 @@ fn is_sentence(line: &str) -> bool {
         || line.starts_with("tip:")
         || line.starts_with("Unable to find image")
         || line.starts_with("Pulling")
+        || line.starts_with("Digest: sha256:")
+        || line.starts_with("Status: ")
         || line.contains(": Pulling from")
-        || line.contains(": Pulling fs layer")
-        || line.contains(": Downloading"))
+        || is_progress(line))
+}
+
+/// Docker's lines about one layer begin with twelve digits of its digest.
+fn is_progress(line: &str) -> bool {
+    line.split_once(": ")
+        .is_some_and(|(layer, _)| layer.len() == 12 && layer.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 impl fmt::Display for Output {

@@ -85,7 +85,7 @@ pub fn busybox(node: &Node) -> Result<String> {
     static MADE: Mutex<bool> = Mutex::new(false);
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     if !*made {
-        busybox_image()?.write_layout(&layout, "busybox")?;
+        busybox_image()?.write_layout(&layout, "docker.io/library/busybox:latest")?;
         *made = true;
     }
     drop(made);
@@ -121,7 +121,7 @@ pub fn bare(node: &Node) -> Result<String> {
         let layer = Tarball::new().file("probe", 0o755, proa_samples::PROBE_LINUX);
         let layer = layer.file("second", 0o755, proa_samples::PROBE_LINUX).finish();
         let recipe = Recipe { entrypoint: &["/probe"], ..Recipe::default() };
-        Image::native(&recipe, vec![layer]).write_layout(&layout, "bare")?;
+        Image::native(&recipe, vec![layer]).write_layout(&layout, "docker.io/library/bare:latest")?;
         *made = true;
     }
     drop(made);

@@ -92,7 +92,7 @@ fn attempt(name: &str, needs: &[Need], body: impl FnOnce() -> Result<()>) -> Res
     }
     match panic::catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => Ok(Completion::Completed),
-        Ok(Err(error)) => Err(format!("{error:?}").into()),
+        Ok(Err(error)) => Err(told(&error).into()),
         Err(panic) => Err(said(&*panic).into()),
     }
 }
@@ -103,6 +103,11 @@ fn skip(name: &str, need: &Need, reason: &str) -> Result<Completion, Failed> {
         return Ok(Completion::ignored_with(format!("needs {need}: {reason}")));
     }
     Err(format!("PROA_TEST_REQUIRE=all, but it needs {need}: {reason}").into())
+}
+
+/// An error with its causes, a line each, without a backtrace.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).collect::<Vec<_>>().join("\nbecause ")
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
@@ -124,7 +129,7 @@ pub fn main(program: &str, fill: impl FnOnce(&mut Suite)) -> ExitCode {
     match closed.context("closing the node the suite shared") {
         Ok(()) => conclusion.exit_code(),
         Err(error) => {
-            println!("\nerror: {error:?}");
+            println!("\nerror: {}", told(&error));
             println!("test result: FAILED. after the suite: its node left something behind\n");
             ExitCode::from(101)
         }

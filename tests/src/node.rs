@@ -44,7 +44,12 @@ pub fn fresh_name(prefix: &str) -> String {
 /// Stops the shared node, if any case started it.
 pub(crate) fn close_shared() -> Result<()> {
     match SHARED.get() {
-        Some(Ok(node)) => node.close(),
+        Some(Ok(node)) => {
+            let closed = node.close();
+            // A static is never dropped.
+            let _ = fs::remove_dir_all(node.scratch());
+            closed
+        }
         _ => Ok(()),
     }
 }
@@ -344,7 +349,7 @@ impl Drop for Node {
             return;
         }
         if let Err(error) = self.close() {
-            eprintln!("after a failed case: {error:?}");
+            eprintln!("after a failed case: {error:#}");
         }
     }
 }

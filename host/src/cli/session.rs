@@ -28,11 +28,13 @@ pub(crate) struct Options {
 /// Attaches to a created container, starts it and stays to its end; its exit code.
 pub(crate) fn run(mut client: Client, id: &str, options: Options) -> anyhow::Result<u8> {
     let failed = |error: client::Error| Failure::wrap(125, error.into());
-    let streams = client.another().and_then(|client| attach(client, id, options.stdin, false)).map_err(failed)?;
     // Asked for before the start: a short guest may be gone, and with --rm forgotten, an instant after it.
     let mut waiter = client.another().map_err(failed)?;
     let wait = wait_path(id, if options.removed { "removed" } else { "next-exit" });
     waiter.write("POST", &wait, &[], Payload::None).map_err(failed)?;
+    let streams = client.another().and_then(|client| attach(client, id, options.stdin, false)).map_err(failed)?;
+    // Its head says that the host waits from here on; its body comes with the end.
+    let waiting = waiter.receive("POST", &wait).map_err(failed)?;
     let raw = enter_raw(options)?;
     let signals = watch_signals(&client, id, options)?;
     run::start(&mut client, id)?;
@@ -43,7 +45,7 @@ pub(crate) fn run(mut client: Client, id: &str, options: Options) -> anyhow::Res
     drop(raw);
     // Not waited for when the reader of our output is gone: the container may go on for ever.
     copied.context("copy the container's output")?;
-    let waited = waiter.receive("POST", &wait).and_then(|answer| answer.json::<Waited>());
+    let waited = waiting.json::<Waited>();
     signals.close();
     waited.map_err(|error| lost(error, id))?.into_code()
 }
