@@ -49,9 +49,10 @@ pub(crate) fn reserve_some(table: &Table, id: &str) -> Result<String> {
     }
 }
 
-/// What a bare module is called as argument 0: the last part of its reference, without tag and digest.
+/// What a bare module is called as argument 0: the last part of its reference, without tag and digest; `app` where it
+/// was asked for by its id.
 pub(crate) fn program(image: &str) -> String {
     let bare = image.split('@').next().unwrap_or(image);
     let last = bare.rsplit('/').next().unwrap_or(bare);
-    last.split(':').next().filter(|name| !name.is_empty()).unwrap_or("app").to_owned()
+    last.split(':').next().filter(|name| !name.is_empty() && !image.starts_with("sha256:")).unwrap_or("app").to_owned()
 }
