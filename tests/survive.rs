@@ -428,14 +428,13 @@ fn a_dead_proa_host_fails_in_one_sentence_in_time() -> Result<()> {
         let begin = Instant::now();
         let output = node.proa(args)?;
         let took = begin.elapsed();
-        let code = if args[0] == "run" { 125 } else { 1 };
-        output.refused(code, &[guest::path(node.socket())?])?;
+        output.refused(125, &[guest::path(node.socket())?])?;
         ensure!(took < Duration::from_secs(4), "it took {took:?}");
     }
     ensure!(leftovers::processes(node.root()).is_empty() && !node.root().exists(), "it started a host");
     let mut bad = node.command(&["ps"]);
     bad.env("PROA_HOST", "tcp://127.0.0.1:1").stdin(Stdio::null());
-    command::run(&mut bad, wait::PATIENCE)?.refused(1, &["unix://"])?;
+    command::run(&mut bad, wait::PATIENCE)?.refused(125, &["unix://"])?;
     node.close()
 }
 
@@ -449,8 +448,8 @@ fn an_idle_zygote_without_a_host_ends() -> Result<()> {
     }
     node.kill()?;
     wait::until("nothing runs any more", || Ok(leftovers::processes(node.root()).is_empty()))?;
-    let _ = fs::remove_file(node.socket());
-    ensure!(leftovers::mounts(node.root())?.is_empty() && leftovers::cgroups(node.root()).is_empty());
+    ensure!(leftovers::mounts(node.root())?.is_empty());
+    // An empty cgroup may have stayed: the next host finds it by its name, and `close` looks.
     node.wake()?;
     node.close()
 }

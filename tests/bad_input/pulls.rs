@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use proa_tests::image::{self, Image, Recipe};
+use proa_tests::node::fresh_name;
 use proa_tests::shelf::Shelf;
 use proa_tests::tarball::{Tarball, gzip};
 use proa_tests::{Need, Node, Suite, cases, peer};
@@ -29,8 +30,11 @@ pub(crate) fn fill(suite: &mut Suite) {
     suite.add(&[Need::Isolation(Isolation::Linux)], cases![docker_s_media_types_and_both_compressions_run]);
 }
 
+/// An image whose layer no other case's image has, so that nobody else's pull has brought it before.
 fn probe_image(recipe: &Recipe<'_>) -> Image {
-    let layer = Tarball::new().file("probe", 0o755, proa_tests::samples::PROBE_LINUX).finish();
+    let only = fresh_name("only");
+    let layer = Tarball::new().file("only", 0o644, only.as_bytes());
+    let layer = layer.file("probe", 0o755, proa_tests::samples::PROBE_LINUX).finish();
     Image::native(&Recipe { entrypoint: &["/probe"], ..recipe.clone() }, vec![layer])
 }
 

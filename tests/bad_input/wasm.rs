@@ -202,7 +202,7 @@ fn an_index_without_wasm_is_refused_as_wasm() -> Result<()> {
         let output = node.proa(&["run", "--rm", "--isolation", isolation, &image, "out", "x"])?;
         output.refused(125, &[isolation])?;
     }
-    let output = node.proa(&["run", "--rm", "--platform", "wasi/wasm", &image, "out", "x"])?;
+    let output = node.proa(&["run", "--rm", "--pull", "never", "--platform", "wasi/wasm", &image, "out", "x"])?;
     output.refused(125, &["wasi/wasm"])?;
     Ok(())
 }

@@ -101,6 +101,7 @@ fn is_sentence(line: &str) -> bool {
         || line.starts_with("For more information")
         || line.starts_with("Usage:")
         || line.starts_with("tip:")
+        || line.starts_with("[possible values:")
         || line.starts_with("Unable to find image")
         || line.starts_with("Pulling")
         || line.starts_with("Digest: sha256:")
