@@ -70,7 +70,7 @@ fn supervise(
     prepared.add(Slot(2), std::io::stderr().as_fd().try_clone_to_owned()?);
     let descriptors: Vec<_> = prepared.descriptors.iter().map(AsFd::as_fd).collect();
     let (name, given) = (id.to_owned(), prepared.slots);
-    let request = |ticket| Request::Create { ticket, id: name, note: String::new(), plan, given };
+    let request = |ticket| Request::Create { ticket, id: name, plan, given };
     let (created, _) = client.ask(request, &descriptors)?;
     if let (Some(path), Event::Created { pid, .. }) = (pid_file, &created) {
         fs::write(path, pid.to_string()).with_context(|| format!("write `{}`", path.display()))?;

@@ -141,7 +141,7 @@ impl Guest {
         let prepared = Prepared::new(&plan)?;
         let fds: Vec<_> = prepared.descriptors.iter().map(AsFd::as_fd).collect();
         let (id, given) = (self.id.clone(), prepared.slots);
-        let request = |ticket| Request::Create { ticket, id, note: String::new(), plan, given };
+        let request = |ticket| Request::Create { ticket, id, plan, given };
         let (_, descriptors) = self.client.ask(request, &fds)?;
         let id = self.id.clone();
         self.client.ask(|ticket| Request::Start { ticket, id }, &[])?;

@@ -1,7 +1,7 @@
 //! Adapter: drives linux-runtime's zygote with tokio. Knows nothing of Wasm.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -110,8 +110,7 @@ impl Runtime {
     /// Prepares and creates a container.
     pub(crate) async fn create(&self, workload: &Workload) -> Result<Sandbox> {
         let plan = self.lower(workload)?;
-        let note = scratch(workload)?.to_string_lossy().into_owned();
-        self.launch(workload.id.clone(), note, plan, Vec::new()).await
+        self.launch(workload.id.clone(), plan, Vec::new()).await
     }
 
     /// Creates and starts a sandbox of our own code, with whatever confinement can be had.
@@ -129,7 +128,7 @@ impl Runtime {
         };
         let plan = Plan::confine(&confinement, &self.inner.facts).map_err(from_linux)?;
         let given = confinement.slots().zip(confined.fds).collect();
-        self.launch(confined.id, String::new(), plan, given).await
+        self.launch(confined.id, plan, given).await
     }
 
     /// A directory for a worker: a detached mount from which no `..` leads out, whose owner is the worker's user;
@@ -202,13 +201,7 @@ impl Runtime {
     }
 
     /// The common end of `create` and `confine`; cleans up after itself when it fails.
-    async fn launch(
-        &self,
-        id: String,
-        note: String,
-        plan: Plan,
-        given: Vec<(proa_linux::Slot, OwnedFd)>,
-    ) -> Result<Sandbox> {
+    async fn launch(&self, id: String, plan: Plan, given: Vec<(proa_linux::Slot, OwnedFd)>) -> Result<Sandbox> {
         let connection = self.connection().await?;
         let prepared = tokio::task::spawn_blocking(move || (Prepared::new(&plan), plan)).await;
         let (prepared, plan) =
@@ -218,12 +211,12 @@ impl Runtime {
             Ok(mut prepared) => {
                 given.into_iter().for_each(|(slot, fd)| prepared.add(slot, fd));
                 let fds: Vec<_> = prepared.descriptors.iter().map(AsFd::as_fd).collect();
-                let (id, note, given) = (id.clone(), note.clone(), prepared.slots);
-                connection.ask(|ticket| Request::Create { ticket, id, note, plan, given }, &fds).await
+                let (id, given) = (id.clone(), prepared.slots);
+                connection.ask(|ticket| Request::Create { ticket, id, plan, given }, &fds).await
             }
         };
         match created {
-            Ok((Event::Created { pid, held, .. }, fds)) => Sandbox::new(self, &connection, id, &note, pid, held, fds),
+            Ok((Event::Created { pid, held, .. }, fds)) => Sandbox::new(self, &connection, id, pid, held, fds),
             Ok(_) => Err(Error::new(Kind::Failed, "the zygote answered what was not asked")),
             Err(error) => {
                 self.remove_group(&id).await;
@@ -235,8 +228,8 @@ impl Runtime {
     async fn adopt(&self, connection: &Arc<Connection>) -> Result<Vec<(Sandbox, State)>> {
         let mut adopted = Vec::new();
         for (event, descriptors) in connection.list().await? {
-            let Event::Item { id, note, pid, state, held, .. } = event else { continue };
-            let sandbox = Sandbox::new(self, connection, id, &note, pid, held, descriptors)?;
+            let Event::Item { id, pid, state, held, .. } = event else { continue };
+            let sandbox = Sandbox::new(self, connection, id, pid, held, descriptors)?;
             let state = match state {
                 Held::Created => State::Created,
                 Held::Running => State::Running,
@@ -278,13 +271,6 @@ impl Runtime {
 /// The zygote's main function.
 pub(crate) fn zygote_main(entries: &'static [proa_linux::Entry]) -> ExitCode {
     proa_linux::zygote::main(entries)
-}
-
-fn scratch(workload: &Workload) -> Result<&Path> {
-    match &workload.content {
-        Content::Layers { scratch, .. } => Ok(scratch),
-        Content::Module { .. } => Err(Error::new(Kind::Invalid, "a native container wants layers, not a Wasm module")),
-    }
 }
 
 fn from_linux(error: proa_linux::Error) -> Error {

@@ -29,7 +29,7 @@ pub struct Workload {
 #[derive(Debug, Clone)]
 pub enum Content {
     /// A native root file system: unpacked layers (read-only, lowest first) and the container's own folder, in which
-    /// the runtime makes `upper` and `work` and which it empties again on delete.
+    /// the runtime makes `upper` and `work`. What the guest wrote stays there from start to start; its owner removes it.
     Layers { lower: Vec<PathBuf>, scratch: PathBuf },
     /// A compiled Wasm module or component, and the image's own files where it has any besides the module
     /// (preopened read-only at `/`).

@@ -36,8 +36,7 @@ pub enum Request {
     /// Everything the zygote holds.
     List { ticket: u32 },
     /// A sandbox from a plan; the message's descriptors go into `given`, in order.
-    /// `note` comes back with the list.
-    Create { ticket: u32, id: String, note: String, plan: Plan, given: Vec<Slot> },
+    Create { ticket: u32, id: String, plan: Plan, given: Vec<Slot> },
     /// One more process in `container`.
     Exec { ticket: u32, id: String, container: String, plan: Plan, given: Vec<Slot> },
     /// Lets a created sandbox run.
@@ -65,7 +64,6 @@ pub enum Event {
     Item {
         ticket: u32,
         id: String,
-        note: String,
         pid: u32,
         state: State,
         held: Held,

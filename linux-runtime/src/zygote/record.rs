@@ -29,8 +29,6 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) id: String,
-    /// The host's own words about it, which come back with the list.
-    pub(super) note: String,
     pub(super) phase: Phase,
     /// Until it runs: the sentences of failures are made from it.
     pub(super) plan: Option<Plan>,

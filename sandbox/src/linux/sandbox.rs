@@ -1,7 +1,6 @@
 //! One native sandbox, or one more process in it.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -35,8 +34,6 @@ struct Inner {
     output: Mutex<Option<Output>>,
     stdin: Mutex<Option<Arc<stdin::End>>>,
     terminal: Option<OwnedFd>,
-    /// Where `upper` and `work` are; none for processes that have no files of their own.
-    scratch: Option<PathBuf>,
 }
 
 impl Sandbox {
@@ -45,7 +42,6 @@ impl Sandbox {
         runtime: &Runtime,
         connection: &Arc<Connection>,
         id: String,
-        note: &str,
         pid: u32,
         held: Held,
         descriptors: Vec<OwnedFd>,
@@ -79,7 +75,6 @@ impl Sandbox {
             output: Mutex::new(Some(output)),
             stdin: Mutex::new(input.map(Arc::new)),
             terminal,
-            scratch: (!note.is_empty()).then(|| PathBuf::from(note)),
         };
         Ok(Sandbox { inner: Arc::new(inner) })
     }
@@ -150,7 +145,7 @@ impl Sandbox {
         let request = |ticket| Request::Exec { ticket, id, container, plan, given };
         match inner.connection.ask(request, &fds).await? {
             (Event::Created { pid, held, .. }, fds) => {
-                Sandbox::new(&inner.runtime, &inner.connection, exec, "", pid, held, fds)
+                Sandbox::new(&inner.runtime, &inner.connection, exec, pid, held, fds)
             }
             _ => Err(Error::new(Kind::Failed, "the zygote answered what was not asked")),
         }
@@ -205,10 +200,7 @@ impl Sandbox {
             return Ok(());
         }
         inner.runtime.remove_group(&inner.id).await;
-        let Some(scratch) = inner.scratch.clone() else { return Ok(()) };
-        let emptied = tokio::task::spawn_blocking(move || empty(&scratch)).await;
-        let emptied = emptied.map_err(|error| Error::new(Kind::Failed, "empty the scratch folder").caused_by(error))?;
-        emptied.map_err(|error| Error::new(Kind::Failed, format!("empty the scratch folder: {error}")))
+        Ok(())
     }
 
     fn ended(&self) -> Error {
@@ -220,15 +212,4 @@ impl Sandbox {
         let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/user")).ok();
         namespace(&self.inner.pid.to_string()) != namespace("self")
     }
-}
-
-/// Removes what the overlay wrote; std walks by descriptors and follows no link.
-fn empty(scratch: &std::path::Path) -> std::io::Result<()> {
-    for name in ["upper", "work"] {
-        match std::fs::remove_dir_all(scratch.join(name)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
 }

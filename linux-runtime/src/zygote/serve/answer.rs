@@ -21,8 +21,8 @@ impl Zygote {
             Request::Hello { ticket, version } => self.greet(ticket, version),
             _ if !greeted => self.host = None,
             Request::List { ticket } => self.list(ticket),
-            Request::Create { ticket, id, note, plan, given } => {
-                self.create(ticket, id, note, plan, (given, descriptors));
+            Request::Create { ticket, id, plan, given } => {
+                self.create(ticket, id, plan, (given, descriptors));
             }
             Request::Exec { ticket, id, container, plan, given } => {
                 self.exec(ticket, id, &container, plan, (given, descriptors));
@@ -67,21 +67,13 @@ impl Zygote {
         for record in records.values() {
             let Some(state) = record.state() else { continue };
             let (id, pid, held) = (record.id.clone(), record.raw_pid(), record.held());
-            let note = record.note.clone();
-            self.tell(&Event::Item { ticket, id, note, pid, state, held }, &record.descriptors());
+            self.tell(&Event::Item { ticket, id, pid, state, held }, &record.descriptors());
         }
         self.records = records;
         self.tell(&Event::Done { ticket }, &[]);
     }
 
-    fn create(
-        &mut self,
-        ticket: u32,
-        id: String,
-        note: String,
-        plan: Plan,
-        (given, descriptors): (Vec<Slot>, Vec<OwnedFd>),
-    ) {
+    fn create(&mut self, ticket: u32, id: String, plan: Plan, (given, descriptors): (Vec<Slot>, Vec<OwnedFd>)) {
         if self.records.contains_key(&id) {
             return self.refuse(ticket, FailureKind::Conflict, format!("create `{id}`: a sandbox of that id exists"));
         }
@@ -110,7 +102,6 @@ impl Zygote {
                 let confined = plan.streams == Streams::Confined;
                 let record = Record {
                     id: id.clone(),
-                    note,
                     phase: Phase::Creating { ticket },
                     plan: Some(plan),
                     pid,
@@ -145,7 +136,7 @@ impl Zygote {
             Ok(process) => {
                 given.push(slot);
                 descriptors.push(process);
-                self.create(ticket, id, String::new(), plan, (given, descriptors));
+                self.create(ticket, id, plan, (given, descriptors));
             }
             Err(errno) => self.refuse(ticket, FailureKind::Failed, format!("exec in `{container}`: {errno}")),
         }
