@@ -18,6 +18,7 @@ pub mod wire;
 
 pub use client::Client;
 pub(crate) use nest::LAYERS;
+use spawn::LOG;
 pub use spawn::{SOCKET, detached_program, spawn};
 pub(crate) use user_namespace::user_namespace;
 

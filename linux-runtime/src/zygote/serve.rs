@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, fstat, unlinkat};
+use rustix::fs::{AtFlags, fstat, statat, unlinkat};
 use rustix::io::{Errno, Result};
 use rustix::net::{SocketFlags, accept_with, sockopt::socket_peercred};
 use rustix::process::{WaitOptions, getuid, wait};
@@ -14,7 +14,7 @@ use rustix::process::{WaitOptions, getuid, wait};
 use super::launch::Namespaces;
 use super::protocol::{self, Event, Request};
 use super::record::{Phase, Record};
-use super::{Entry, SOCKET, wire};
+use super::{Entry, LOG, SOCKET, wire};
 use crate::facts::Facts;
 use crate::sys;
 
@@ -230,8 +230,12 @@ impl Zygote {
     }
 }
 
-/// Removes the socket's name. A newer zygote that has put its own there was started by somebody who connected to ours
+/// Removes the socket's name and an empty log. A newer zygote that has put its own there was started by somebody who connected to ours
 /// in vain, which happens only after our end; the run directory's lock keeps two starters apart.
 fn unlink_own(home: &Home) {
     let _ = unlinkat(&home.folder, SOCKET, AtFlags::empty());
+    // A log with something in it stays for whoever wonders.
+    if statat(&home.folder, LOG, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|log| log.st_size == 0) {
+        let _ = unlinkat(&home.folder, LOG, AtFlags::empty());
+    }
 }

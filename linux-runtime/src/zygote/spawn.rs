@@ -14,6 +14,8 @@ use crate::sys::{self, MountAttributes};
 
 /// The zygote's socket in the run directory.
 pub const SOCKET: &str = "zygote.sock";
+/// The name of its log in the run directory.
+pub(super) const LOG: &str = "zygote.log";
 
 /// This program, as a descriptor to execute: where privilege allows, on a detached read-only mount of its own, so that
 /// nothing that reaches it through /proc/PID/exe can write to the file (CVE-2019-5736).
@@ -36,7 +38,7 @@ pub fn detached_program() -> Result<OwnedFd> {
 pub fn spawn(run: &Path) -> Result<()> {
     let failed = |what| move |source| Error::Zygote { what, source };
     let program = detached_program()?;
-    let log = File::options().create(true).append(true).open(run.join("zygote.log"));
+    let log = File::options().create(true).append(true).open(run.join(LOG));
     let log = log.map_err(failed("open its log"))?;
     let status = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
         .arg0("proa")
@@ -50,6 +52,6 @@ pub fn spawn(run: &Path) -> Result<()> {
     if status.success() {
         return Ok(());
     }
-    let source = std::io::Error::other(format!("it ended with {status}; see `{}`", run.join("zygote.log").display()));
+    let source = std::io::Error::other(format!("it ended with {status}; see `{}`", run.join(LOG).display()));
     Err(Error::Zygote { what: "wait until it listens", source })
 }
