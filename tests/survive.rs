@@ -434,7 +434,7 @@ fn a_dead_proa_host_fails_in_one_sentence_in_time() -> Result<()> {
     ensure!(leftovers::processes(node.root()).is_empty() && !node.root().exists(), "it started a host");
     let mut bad = node.command(&["ps"]);
     bad.env("PROA_HOST", "tcp://127.0.0.1:1").stdin(Stdio::null());
-    command::run(&mut bad, wait::PATIENCE)?.refused(125, &["unix://"])?;
+    command::run(&mut bad, wait::PATIENCE)?.refused(1, &["unix://"])?;
     node.close()
 }
 
