@@ -224,7 +224,7 @@ impl Host {
         };
         if let Err(error) = made() {
             self.containers.release(&record.name, &record.id);
-            let _ = std::fs::remove_dir_all(&folder);
+            let _ = proa_registry::remove_tree(&folder);
             return Err(error);
         }
         let log = Log::new(folder.join("log"));

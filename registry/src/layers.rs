@@ -19,6 +19,7 @@ use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::image::Layer;
 use crate::layout::{Layout, sync_dir, unique_name};
+use crate::removal::remove_tree_in;
 use entry::Entries;
 use tree::{Form, Tree};
 
@@ -137,7 +138,7 @@ fn build(folders: &Dir, name: &str, layer: &Digest, fill: impl FnOnce(Dir) -> Re
         syncfs(root.open(".")?)?;
         match folders.rename(&temporary, folders, name) {
             // Somebody else unpacked the same layer meanwhile; theirs is as good.
-            Err(_) if folders.is_dir(name) => tree::remove_tree(folders, &temporary)?,
+            Err(_) if folders.is_dir(name) => remove_tree_in(folders, &temporary)?,
             other => other?,
         }
         sync_dir(folders)?;
@@ -145,7 +146,7 @@ fn build(folders: &Dir, name: &str, layer: &Digest, fill: impl FnOnce(Dir) -> Re
     })();
     let result = built.map_err(failed).and_then(|inner| inner);
     if result.is_err() {
-        let _ = tree::remove_tree(folders, &temporary);
+        let _ = remove_tree_in(folders, &temporary);
     }
     result
 }
@@ -236,7 +237,7 @@ pub(crate) fn folders(dir: &Dir, path: &Path) -> Result<Vec<String>> {
 pub(crate) fn remove(dir: &Dir, path: &Path, name: &str) -> Result<()> {
     let doomed = format!(".{name}.{}", unique_name());
     dir.rename(name, dir, &doomed)
-        .and_then(|()| tree::remove_tree(dir, &doomed))
+        .and_then(|()| remove_tree_in(dir, &doomed))
         .map_err(Error::file("remove folder", path.join(name)))
 }
 
@@ -246,7 +247,7 @@ pub(crate) fn clear_unfinished(dir: &Dir, path: &Path) -> Result<()> {
     for entry in entries {
         let name = entry.map_err(Error::file("list folder", path))?.file_name();
         if name.to_string_lossy().starts_with('.') {
-            tree::remove_tree(dir, &name).map_err(Error::file("remove folder", path.join(&name)))?;
+            remove_tree_in(dir, &name).map_err(Error::file("remove folder", path.join(&name)))?;
         }
     }
     Ok(())

@@ -23,6 +23,7 @@ mod layout;
 pub mod package;
 mod platform;
 mod reference;
+mod removal;
 mod server;
 mod store;
 
@@ -37,5 +38,6 @@ pub use layers::{LayerEvent, Limits};
 pub use layout::{Ingest, Layout, Sealed};
 pub use platform::Platform;
 pub use reference::Reference;
+pub use removal::remove_tree;
 pub use server::Server;
 pub use store::{Named, Store};

@@ -200,14 +200,13 @@ impl Host {
         if let Some(sandbox) = container.sandbox() {
             supervisor::delete(container, &sandbox).await;
         }
-        match std::fs::remove_dir_all(container.folder()) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => {
-                let error = Error::File { attempt: "remove", path: container.folder().to_owned(), source };
-                container.fail_removal(&error.sentence());
-                return Err(error);
-            }
+        // What a guest wrote may be anything, of any depth and number: not for a thread that serves others.
+        let folder = container.folder().to_owned();
+        let removed = tokio::task::spawn_blocking(move || proa_registry::remove_tree(&folder)).await;
+        if let Err(source) = removed.unwrap_or_else(|panicked| Err(panicked.into())) {
+            let error = Error::File { attempt: "remove", path: container.folder().to_owned(), source };
+            container.fail_removal(&error.sentence());
+            return Err(error);
         }
         self.containers.remove(container);
         self.execs.forget_container(container.id());

@@ -142,7 +142,7 @@ impl Host {
 
     fn read_container(&self, path: &Path) -> Result<Option<Arc<Container>>> {
         let Some(record) = Record::read(path)? else {
-            std::fs::remove_dir_all(path).map_err(Error::file("remove", path))?;
+            proa_registry::remove_tree(path).map_err(Error::file("remove", path))?;
             return Ok(None);
         };
         self.containers.reserve(&record.name, &record.id)?;

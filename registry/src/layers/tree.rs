@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 use super::Fault;
 use super::entry::{Entry, Kind};
+use crate::removal::remove_tree_in as remove_tree;
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
@@ -425,33 +426,4 @@ fn times((seconds, nanos): (i64, u32)) -> Timestamps {
 
 fn names(folder: &Dir) -> io::Result<Vec<OsString>> {
     folder.entries()?.map(|entry| Ok(entry?.file_name())).collect()
-}
-
-/// Removes `name` and all beneath it, following no link. An ordinary user may first have to open what it owns.
-pub(super) fn remove_tree(parent: &Dir, name: impl AsRef<OsStr>) -> io::Result<()> {
-    let name = Path::new(name.as_ref());
-    match parent.symlink_metadata(name) {
-        Ok(found) if !found.is_dir() => return parent.remove_file(name),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    }
-    match parent.remove_dir_all(name) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(parent, name)?;
-            parent.remove_dir_all(name)
-        }
-        other => other,
-    }
-}
-
-fn open_up(parent: &Dir, name: &Path) -> io::Result<()> {
-    chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
-    let folder = parent.open_dir(name)?;
-    for child in names(&folder)? {
-        if folder.symlink_metadata(&child)?.is_dir() {
-            open_up(&folder, Path::new(&child))?;
-        }
-    }
-    Ok(())
 }
