@@ -181,6 +181,7 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
         }
         Action::BindSys { attributes, target } => mounts::bind_sys(*attributes, context.slot(target.base)?, target),
         Action::Attach { mount, target } => mounts::attach(context.slot(*mount)?, context.slot(target.base)?, target),
+        Action::MakeDirectory { root, path } => beneath::directory(context.slot(*root)?, path, false).map(drop),
         Action::Mask { root, path } => mounts::mask(context.slot(*root)?, path),
         Action::ReadOnly { root, path } => mounts::read_only(context.slot(*root)?, path),
         Action::Restrict { mount, attributes, .. } => mounts::restrict(context.slot(*mount)?, *attributes),
@@ -211,7 +212,7 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
         }
         Action::NoNewPrivileges => rustix::thread::set_no_new_privs(true),
         Action::Filter { program } => sys::load_filter(program),
-        Action::WorkingDirectory { path, make } => program::working_directory(path, *make),
+        Action::WorkingDirectory { path } => program::working_directory(path),
         Action::SealDescriptors => sys::seal_descriptors(3),
         Action::AwaitStart => program::await_start(context),
         Action::Execute { candidates, .. } => Err(program::execute(context, candidates)),

@@ -19,6 +19,7 @@ mod joined;
 mod mounts;
 mod names;
 mod process;
+mod refused;
 mod root;
 
 pub use confined::Confinement;
@@ -95,6 +96,8 @@ impl Plan {
     pub fn new(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<Plan> {
         let process = spec.process().as_ref().ok_or_else(|| Error::Plan("the specification has no process".into()))?;
         let linux = spec.linux().clone().unwrap_or_default();
+        refused::container(spec, &linux, request)?;
+        refused::process(process)?;
         let user = request.user_namespace.or_else(|| root::mapped_by(&linux));
         let mut draft = Draft::new(user.is_some());
         let namespaces = root::namespaces(&linux, user.is_some())?;
@@ -110,7 +113,7 @@ impl Plan {
         draft.enter_child(&groups, user.is_some(), has(LinuxNamespaceType::Cgroup));
         draft.push(Actor::Child, Action::AttachRoot { root });
         draft.mount_all(spec, &mounts::Places { root, dev, sources, groups: &groups }, facts, namespaces)?;
-        draft.finish_root(spec, &linux, root)?;
+        draft.finish_root(spec, &linux, process, root)?;
         if has(LinuxNamespaceType::Uts) {
             draft.names(spec)?;
         }

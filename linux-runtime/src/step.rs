@@ -126,6 +126,8 @@ pub enum Action {
     BindSys { attributes: u64, target: Target },
     /// A descriptor's tree: a bind source or a prepared mount.
     Attach { mount: Slot, target: Target },
+    /// A directory that is made if it is missing, while the root can still be written.
+    MakeDirectory { root: Slot, path: Beneath },
     /// A path hidden by an empty directory or by /dev/null, if it is there.
     Mask { root: Slot, path: Beneath },
     /// A path made read-only, if it is there.
@@ -162,8 +164,8 @@ pub enum Action {
     NoNewPrivileges,
     /// What it may ask the kernel.
     Filter { program: Vec<Instruction> },
-    /// The working directory, made if missing, verified to be inside the root (CVE-2024-21626).
-    WorkingDirectory { path: Beneath, make: bool },
+    /// The working directory, verified to be inside the root (CVE-2024-21626).
+    WorkingDirectory { path: Beneath },
     /// Every other descriptor closes at execve (CVE-2016-9962, CVE-2024-21626).
     SealDescriptors,
     /// Tells the zygote it is created and waits for `start`.

@@ -36,6 +36,9 @@ pub(crate) fn lower<'a>(layout: &'a Layout, resources: Option<&LinuxResources>) 
     let unified = |controller: &str| layout.with(controller).is_some_and(|hierarchy| hierarchy.unified);
 
     let memory = resources.and_then(|all| all.memory().as_ref());
+    if memory.is_some_and(|memory| memory.swappiness().is_some()) && unified("memory") {
+        return Err(Error::Lacks("limit memory: cgroups v2 have no swappiness of their own".into()));
+    }
     let values = memory.map(|memory| memory_values(memory, unified("memory"))).unwrap_or_default();
     put("memory", !values.is_empty(), values)?;
 
@@ -72,6 +75,8 @@ fn memory_values(memory: &LinuxMemory, unified: bool) -> Vec<(&'static str, Stri
         let file = if unified { "memory.max" } else { "memory.limit_in_bytes" };
         values.push((file, if unified { number_or_max(limit) } else { limit.to_string() }));
     }
+    // v2 has no such file; `lower` has refused it there.
+    values.extend(memory.swappiness().filter(|_| !unified).map(|value| ("memory.swappiness", value.to_string())));
     match (swap, limit) {
         // OCI counts memory and swap together, as v1 does; v2 counts swap alone.
         (Some(swap), Some(limit)) if unified && swap > 0 && limit > 0 => {

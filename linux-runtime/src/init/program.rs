@@ -15,12 +15,10 @@ use crate::sys;
 /// Changes to the working directory, which must lie inside the root: an image's /proc/self/fd/N would be a descriptor
 /// of the host's tree (CVE-2024-21626). RESOLVE_NO_MAGICLINKS refuses such a name; the kernel's own answer is asked
 /// afterwards all the same.
-pub(super) fn working_directory(path: &Beneath, make: bool) -> Result<()> {
+pub(super) fn working_directory(path: &Beneath) -> Result<()> {
     let root = openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let directory = match path.prefixes.last() {
-        Some(whole) if !make => beneath::open(root.as_fd(), whole, OFlags::PATH | OFlags::DIRECTORY, false)?,
-        _ => beneath::directory(root.as_fd(), path, false)?,
-    };
+    let whole = path.prefixes.last().map_or(c".", |whole| whole.as_c_str());
+    let directory = beneath::open(root.as_fd(), whole, OFlags::PATH | OFlags::DIRECTORY, false)?;
     fchdir(&directory)?;
     if sys::cwd_is_reachable()? { Ok(()) } else { Err(Errno::XDEV) }
 }

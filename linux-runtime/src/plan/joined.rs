@@ -3,12 +3,13 @@
 use oci_spec::runtime::Process;
 
 use super::process::Filter;
-use super::{Draft, Plan, Streams};
+use super::{Draft, Plan, Streams, refused};
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::step::{Action, Actor};
 
 pub(super) fn lower(process: &Process, streams: Streams, group: &str, in_user: bool, facts: &Facts) -> Result<Plan> {
+    refused::process(process)?;
     let mut draft = Draft::new(true);
     let container = draft.slot();
     draft.joins = Some(container);

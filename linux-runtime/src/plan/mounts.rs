@@ -5,7 +5,7 @@ use std::ffi::CString;
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 
 use super::cgroups::Groups;
-use super::{Draft, c_path, c_string};
+use super::{Draft, c_path, c_string, refused};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::step::{Action, Actor, Beneath, Slot, Target};
@@ -43,12 +43,19 @@ fn is_dev(mount: &Mount) -> bool {
 
 impl Options {
     pub(super) fn parse(mount: &Mount) -> Result<Options> {
+        refused::mount(mount)?;
         let mut options = Options::default();
         for option in mount.options().iter().flatten() {
             options.take(option)?;
         }
         if mount.typ().as_deref() == Some("bind") {
             options.bind = true;
+        }
+        if let Some((option, _)) = options.data.first().filter(|_| options.bind) {
+            let (option, destination) = (option.to_string_lossy(), mount.destination().display());
+            return Err(Error::Plan(format!(
+                "mount option `{option}` of the bind mount at `{destination}` is unknown"
+            )));
         }
         Ok(options)
     }
@@ -64,11 +71,10 @@ impl Options {
             "nodiratime" => self.attributes |= libc::MOUNT_ATTR_NODIRATIME,
             "bind" => self.bind = true,
             "rbind" => (self.bind, self.recursive) = (true, true),
-            // The defaults, and propagation: every mount of ours is private from the start.
-            "rw" | "suid" | "dev" | "exec" | "relatime" | "atime" | "defaults" | "private" | "rprivate" | "slave"
-            | "rslave" | "unbindable" | "runbindable" => {}
-            "shared" | "rshared" => {
-                return Err(Error::Plan(format!("mount option `{option}`: shared propagation is not supported")));
+            // The defaults; every mount of ours is private from the start.
+            "rw" | "suid" | "dev" | "exec" | "relatime" | "atime" | "defaults" | "private" | "rprivate" => {}
+            "shared" | "rshared" | "slave" | "rslave" | "unbindable" | "runbindable" => {
+                return Err(Error::Plan(format!("mount option `{option}`: only private mounts are supported yet")));
             }
             data => {
                 let (key, value) = match data.split_once('=') {

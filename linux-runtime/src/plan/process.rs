@@ -65,12 +65,7 @@ impl Draft {
         } else {
             self.push(Actor::Child, Action::Streams { stdin: STDIN, stdout: STDOUT, stderr: STDERR });
         }
-        let cwd = process.cwd().to_string_lossy();
-        if !cwd.starts_with('/') {
-            return Err(Error::Plan(format!("working directory `{cwd}` is not absolute")));
-        }
-        let path = Beneath::new(&cwd).map_err(|_| Error::Nul { what: "the working directory" })?;
-        self.push(Actor::Child, Action::WorkingDirectory { path, make: first });
+        self.push(Actor::Child, Action::WorkingDirectory { path: working_directory(process)? });
         self.identity(process, filter)?;
         let arguments = process.args().as_deref().unwrap_or_default();
         let name = arguments.first().filter(|name| !name.is_empty());
@@ -137,6 +132,15 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+/// Where the program begins.
+pub(super) fn working_directory(process: &Process) -> Result<Beneath> {
+    let cwd = process.cwd().to_string_lossy();
+    if !cwd.starts_with('/') {
+        return Err(Error::Plan(format!("working directory `{cwd}` is not absolute")));
+    }
+    Beneath::new(&cwd).map_err(|_| Error::Nul { what: "the working directory" })
 }
 
 fn capability_bits(names: Option<&Capabilities>) -> u64 {

@@ -1,8 +1,9 @@
 //! The root's steps: opening its parts, cloning the child, assembling and finishing it.
 
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Process, Spec};
 
 use super::cgroups::Groups;
+use super::process::working_directory;
 use super::{Draft, Files, c_path, c_string};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
@@ -137,8 +138,12 @@ impl Draft {
         }
     }
 
-    pub(super) fn finish_root(&mut self, spec: &Spec, linux: &Linux, root: Slot) -> Result<()> {
+    pub(super) fn finish_root(&mut self, spec: &Spec, linux: &Linux, process: &Process, root: Slot) -> Result<()> {
         let beneath = |path: &str| Beneath::new(path).map_err(|_| Error::Nul { what: "a path" });
+        let path = working_directory(process)?;
+        if !path.names.is_empty() {
+            self.push(Actor::Child, Action::MakeDirectory { root, path });
+        }
         let mut parameters: Vec<_> = linux.sysctl().iter().flatten().collect();
         parameters.sort();
         for (name, value) in parameters {

@@ -89,6 +89,7 @@ impl fmt::Display for Action {
                 write!(f, "bind /sys at `{}`{}", target.path, Attributes(*attributes))
             }
             Action::Attach { mount, target } => write!(f, "attach {mount} at `{}`", target.path),
+            Action::MakeDirectory { path, .. } => write!(f, "make directory `{path}` if it is missing"),
             Action::Mask { path, .. } => write!(f, "mask `{path}`"),
             Action::ReadOnly { path, .. } => write!(f, "make `{path}` read-only"),
             Action::Restrict { path, attributes, .. } => write!(f, "restrict `{path}` to{}", Attributes(*attributes)),
@@ -109,7 +110,7 @@ impl fmt::Display for Action {
             Action::Umask { mask } => write!(f, "set umask {mask:04o}"),
             Action::NoNewPrivileges => f.write_str("forbid new privileges"),
             Action::Filter { program } => write!(f, "load a seccomp filter of {} instructions", program.len()),
-            Action::WorkingDirectory { path, .. } => write!(f, "change directory to `{path}`"),
+            Action::WorkingDirectory { path } => write!(f, "change directory to `{path}`"),
             Action::SealDescriptors => f.write_str("seal every other descriptor"),
             Action::AwaitStart => f.write_str("wait for start"),
             Action::Execute { name, .. } => write!(f, "execute {}", text(name)),

@@ -1,0 +1,151 @@
+//! What a specification may ask and this runtime does not have: refused by the field's name, since a guest that runs
+//! without what was asked for it is worse than one that does not run. Annotations alone are passed over, as the
+//! specification says.
+
+use oci_spec::runtime::{
+    Hooks, Linux, LinuxNamespaceType, LinuxPersonalityDomain, LinuxResources, LinuxSeccompFilterFlag, Mount, Process,
+    Spec,
+};
+
+use super::{Files, Request};
+use crate::error::{Error, Result};
+
+/// A field as config.json calls it, and whether it asks for something.
+type Field = (&'static str, bool);
+
+fn check(fields: &[Field]) -> Result<()> {
+    match fields.iter().find(|(_, asked)| *asked) {
+        Some((name, _)) => Err(Error::Plan(format!("`{name}` is not supported yet"))),
+        None => Ok(()),
+    }
+}
+
+fn some<T>(list: &Option<Vec<T>>) -> bool {
+    list.as_ref().is_some_and(|list| !list.is_empty())
+}
+
+fn text(value: &Option<String>) -> bool {
+    value.as_ref().is_some_and(|value| !value.is_empty())
+}
+
+/// What concerns the container as a whole.
+pub(super) fn container(spec: &Spec, linux: &Linux, request: &Request<'_>) -> Result<()> {
+    if !spec.version().starts_with("1.") {
+        let version = spec.version();
+        return Err(Error::Plan(format!("version `{version}` of the runtime specification is not known here")));
+    }
+    check(&[
+        ("solaris", spec.solaris().is_some()),
+        ("windows", spec.windows().is_some()),
+        ("vm", spec.vm().is_some()),
+        ("zos", spec.zos().is_some()),
+        ("uidMappings", some(spec.uid_mappings())),
+        ("gidMappings", some(spec.gid_mappings())),
+        ("linux.cgroupsPath", linux.cgroups_path().is_some()),
+        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|all| !all.is_empty())),
+        ("linux.mountLabel", text(linux.mount_label())),
+        ("linux.intelRdt", linux.intel_rdt().is_some()),
+        ("linux.memoryPolicy", linux.memory_policy().is_some()),
+        ("linux.timeOffsets", linux.time_offsets().as_ref().is_some_and(|all| !all.is_empty())),
+        ("linux.personality", is_foreign(linux)),
+    ])?;
+    if request.user_namespace.is_none() {
+        mappings(linux)?;
+    }
+    spec.hooks().as_ref().map_or(Ok(()), hooks)?;
+    propagation(linux, &request.files)?;
+    seccomp(linux)?;
+    linux.resources().as_ref().map_or(Ok(()), resources)
+}
+
+/// What concerns one process, the first or a later one.
+pub(super) fn process(process: &Process) -> Result<()> {
+    let confined = process.apparmor_profile().as_deref().is_some_and(|name| !["", "unconfined"].contains(&name));
+    check(&[
+        ("process.apparmorProfile", confined),
+        ("process.selinuxLabel", text(process.selinux_label())),
+        ("process.ioPriority", process.io_priority().is_some()),
+        ("process.scheduler", process.scheduler().is_some()),
+        ("process.execCPUAffinity", process.exec_cpu_affinity().is_some()),
+        ("process.commandLine", text(process.command_line())),
+        ("process.user.username", text(process.user().username())),
+    ])
+}
+
+/// What concerns one mount; its options are judged where they are read.
+pub(super) fn mount(mount: &Mount) -> Result<()> {
+    check(&[("mounts.uidMappings", some(mount.uid_mappings())), ("mounts.gidMappings", some(mount.gid_mappings()))])
+}
+
+/// A user namespace has one range of ids, the same for users and groups.
+fn mappings(linux: &Linux) -> Result<()> {
+    let has_namespace = linux.namespaces().iter().flatten().any(|one| one.typ() == LinuxNamespaceType::User);
+    let (uids, gids) = (linux.uid_mappings(), linux.gid_mappings());
+    let one_range = uids.as_ref().is_some_and(|ranges| ranges.len() == 1) && uids == gids;
+    let sentence = match (has_namespace, some(uids) || some(gids)) {
+        (false, false) => return Ok(()),
+        (true, true) if one_range => return Ok(()),
+        (true, true) => "`linux.uidMappings` and `linux.gidMappings` must be one range, the same for both",
+        (true, false) => "a user namespace needs `linux.uidMappings` and `linux.gidMappings`",
+        (false, true) => "`linux.uidMappings` and `linux.gidMappings` need a user namespace",
+    };
+    Err(Error::Plan(sentence.into()))
+}
+
+fn hooks(hooks: &Hooks) -> Result<()> {
+    check(&[
+        // Deprecated, but still asked for.
+        #[allow(deprecated, reason = "a deprecated field that is set is refused all the same")]
+        ("hooks.prestart", some(hooks.prestart())),
+        ("hooks.createRuntime", some(hooks.create_runtime())),
+        ("hooks.createContainer", some(hooks.create_container())),
+        ("hooks.startContainer", some(hooks.start_container())),
+        ("hooks.poststart", some(hooks.poststart())),
+        ("hooks.poststop", some(hooks.poststop())),
+    ])
+}
+
+/// Every root is private. An overlay of ours has no peers, so that there `slave` is the same; a ready root may have.
+fn propagation(linux: &Linux, files: &Files<'_>) -> Result<()> {
+    match linux.rootfs_propagation().as_deref().unwrap_or("") {
+        "" | "private" | "rprivate" => Ok(()),
+        "slave" | "rslave" if matches!(files, Files::Layers { .. }) => Ok(()),
+        other => Err(Error::Plan(format!("`linux.rootfsPropagation` `{other}` is not supported yet"))),
+    }
+}
+
+fn is_foreign(linux: &Linux) -> bool {
+    let foreign = |domain| domain != LinuxPersonalityDomain::PerLinux;
+    linux.personality().as_ref().is_some_and(|wanted| foreign(wanted.domain()) || some(wanted.flags()))
+}
+
+fn seccomp(linux: &Linux) -> Result<()> {
+    let Some(seccomp) = linux.seccomp() else { return Ok(()) };
+    // TSYNC: a guest has one thread when its filter is loaded.
+    let synchronized = |flag: &LinuxSeccompFilterFlag| *flag == LinuxSeccompFilterFlag::SeccompFilterFlagTsync;
+    check(&[
+        ("linux.seccomp.flags", !seccomp.flags().iter().flatten().all(synchronized)),
+        ("linux.seccomp.listenerPath", seccomp.listener_path().is_some()),
+    ])
+}
+
+fn resources(resources: &LinuxResources) -> Result<()> {
+    let memory = resources.memory().unwrap_or_default();
+    let cpu = resources.cpu().clone().unwrap_or_default();
+    let given = |number: Option<i64>| number.is_some_and(|number| number != 0);
+    check(&[
+        ("linux.resources.memory.kernel", given(memory.kernel())),
+        ("linux.resources.memory.kernelTCP", given(memory.kernel_tcp())),
+        ("linux.resources.memory.disableOOMKiller", memory.disable_oom_killer() == Some(true)),
+        ("linux.resources.memory.useHierarchy", memory.use_hierarchy() == Some(false)),
+        ("linux.resources.cpu.realtimeRuntime", given(cpu.realtime_runtime())),
+        ("linux.resources.cpu.realtimePeriod", cpu.realtime_period().is_some_and(|period| period != 0)),
+        ("linux.resources.cpu.idle", given(cpu.idle())),
+        ("linux.resources.cpu.burst", cpu.burst().is_some_and(|burst| burst != 0)),
+        ("linux.resources.blockIO", resources.block_io().as_ref().is_some_and(|all| *all != Default::default())),
+        ("linux.resources.hugepageLimits", some(resources.hugepage_limits())),
+        ("linux.resources.network", resources.network().as_ref().is_some_and(|all| *all != Default::default())),
+        ("linux.resources.rdma", resources.rdma().as_ref().is_some_and(|all| !all.is_empty())),
+        ("linux.resources.unified", resources.unified().as_ref().is_some_and(|all| !all.is_empty())),
+    ])
+}

@@ -1,0 +1,175 @@
+//! Nothing that a specification asks is passed over in silence: what this runtime lacks is refused by its field.
+
+use std::path::Path;
+
+use oci_spec::runtime::Spec;
+use proa_linux::cgroup::{Hierarchy, Layout};
+use proa_linux::{Facts, Files, IdMap, Lower, Plan, Request, Streams};
+use serde_json::{Value, json};
+
+fn facts(unified: bool) -> Facts {
+    let controllers = ["memory", "cpu", "pids"].map(str::to_owned).to_vec();
+    let hierarchy = Hierarchy { mount: "/sys/fs/cgroup".into(), controllers, unified, writable: true };
+    Facts {
+        kernel: (6, 18),
+        uid: 0,
+        gid: 0,
+        namespaces: true,
+        mapped_namespaces: true,
+        own_namespace: true,
+        overlay: Some(Lower::Detached),
+        cgroups: Layout { hierarchies: vec![hierarchy] },
+    }
+}
+
+/// The least that runs, with `value` at `pointer` (RFC 6901).
+fn spec_with(pointer: &str, value: Value) -> Spec {
+    let mut spec = json!({
+        "ociVersion": "1.2.0",
+        "root": { "path": "rootfs" },
+        "process": { "cwd": "/", "args": ["true"], "user": { "uid": 0, "gid": 0 } },
+        "linux": { "namespaces": [{ "type": "mount" }, { "type": "pid" }] },
+    });
+    let mut place = &mut spec;
+    for name in pointer.split('/').skip(1) {
+        place = &mut place[name];
+    }
+    *place = value;
+    serde_json::from_value(spec).unwrap()
+}
+
+fn lower(spec: &Spec, files: Files<'_>, user_namespace: Option<IdMap>, unified: bool) -> Result<Plan, String> {
+    let streams = Streams::Pipes { stdin: false };
+    let request = Request { group: "proa-1/c", files, streams, user_namespace, default_filter: false };
+    Plan::new(spec, &request, &facts(unified)).map_err(|error| error.to_string())
+}
+
+fn refusal(pointer: &str, value: Value) -> Result<Plan, String> {
+    lower(&spec_with(pointer, value), Files::Root(Path::new("/bundle/rootfs")), None, true)
+}
+
+#[test]
+fn a_field_without_an_executor_is_refused_by_its_name() {
+    let device = json!([{ "major": 8, "minor": 0, "rate": 1 }]);
+    let hook = json!([{ "path": "/bin/true" }]);
+    let map = json!([{ "containerID": 0, "hostID": 1, "size": 1 }]);
+    let cases = [
+        ("/vm", json!({ "kernel": { "path": "/vmlinuz" } }), "vm"),
+        ("/hooks/prestart", hook.clone(), "hooks.prestart"),
+        ("/hooks/createRuntime", hook.clone(), "hooks.createRuntime"),
+        ("/hooks/createContainer", hook.clone(), "hooks.createContainer"),
+        ("/hooks/startContainer", hook.clone(), "hooks.startContainer"),
+        ("/hooks/poststart", hook.clone(), "hooks.poststart"),
+        ("/hooks/poststop", hook, "hooks.poststop"),
+        ("/process/apparmorProfile", json!("docker-default"), "process.apparmorProfile"),
+        ("/process/selinuxLabel", json!("system_u:system_r:container_t:s0"), "process.selinuxLabel"),
+        ("/process/ioPriority", json!({ "class": "IOPRIO_CLASS_IDLE", "priority": 4 }), "process.ioPriority"),
+        ("/process/scheduler", json!({ "policy": "SCHED_BATCH" }), "process.scheduler"),
+        ("/process/execCPUAffinity", json!({ "initial": "0" }), "process.execCPUAffinity"),
+        ("/linux/cgroupsPath", json!("/elsewhere"), "linux.cgroupsPath"),
+        ("/linux/mountLabel", json!("system_u:object_r:container_file_t:s0"), "linux.mountLabel"),
+        ("/linux/intelRdt", json!({ "closID": "a" }), "linux.intelRdt"),
+        ("/linux/personality", json!({ "domain": "LINUX32" }), "linux.personality"),
+        ("/linux/timeOffsets", json!({ "monotonic": { "secs": 1 } }), "linux.timeOffsets"),
+        ("/linux/netDevices", json!({ "eth0": { "name": "eth1" } }), "linux.netDevices"),
+        (
+            "/linux/seccomp",
+            json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_LOG"] }),
+            "linux.seccomp.flags",
+        ),
+        ("/linux/resources/memory", json!({ "disableOOMKiller": true }), "linux.resources.memory.disableOOMKiller"),
+        ("/linux/resources/memory", json!({ "kernelTCP": 4096 }), "linux.resources.memory.kernelTCP"),
+        ("/linux/resources/cpu", json!({ "realtimeRuntime": 1000 }), "linux.resources.cpu.realtimeRuntime"),
+        ("/linux/resources/cpu", json!({ "burst": 1000 }), "linux.resources.cpu.burst"),
+        ("/linux/resources/cpu", json!({ "idle": 1 }), "linux.resources.cpu.idle"),
+        ("/linux/resources/blockIO", json!({ "throttleReadBpsDevice": device }), "linux.resources.blockIO"),
+        (
+            "/linux/resources/hugepageLimits",
+            json!([{ "pageSize": "2MB", "limit": 0 }]),
+            "linux.resources.hugepageLimits",
+        ),
+        ("/linux/resources/network", json!({ "classID": 1 }), "linux.resources.network"),
+        ("/linux/resources/rdma", json!({ "mlx5_1": { "hcaHandles": 3 } }), "linux.resources.rdma"),
+        ("/linux/resources/unified", json!({ "memory.high": "1" }), "linux.resources.unified"),
+        (
+            "/mounts",
+            json!([{ "destination": "/data", "type": "bind", "source": "/srv", "uidMappings": map }]),
+            "mounts.uidMappings",
+        ),
+    ];
+    for (pointer, value, name) in cases {
+        let said = refusal(pointer, value).map(|plan| plan.to_string());
+        assert_eq!(said.unwrap_err(), format!("`{name}` is not supported yet"));
+    }
+}
+
+#[test]
+fn a_value_without_an_executor_is_refused_in_a_sentence() {
+    let bind = |option: &str| json!([{ "destination": "/d", "type": "bind", "source": "/s", "options": [option] }]);
+    let cases = [
+        ("/ociVersion", json!("2.0.0"), "version `2.0.0` of the runtime specification is not known here"),
+        ("/linux/rootfsPropagation", json!("shared"), "`linux.rootfsPropagation` `shared` is not supported yet"),
+        ("/linux/rootfsPropagation", json!("slave"), "`linux.rootfsPropagation` `slave` is not supported yet"),
+        ("/mounts", bind("rslave"), "mount option `rslave`: only private mounts are supported yet"),
+        ("/mounts", bind("idmap"), "mount option `idmap` of the bind mount at `/d` is unknown"),
+        (
+            "/linux/namespaces",
+            json!([{ "type": "user" }]),
+            "a user namespace needs `linux.uidMappings` and `linux.gidMappings`",
+        ),
+        (
+            "/linux/uidMappings",
+            json!([{ "containerID": 0, "hostID": 1, "size": 1 }]),
+            "`linux.uidMappings` and `linux.gidMappings` need a user namespace",
+        ),
+        (
+            "/linux/resources/memory",
+            json!({ "swappiness": 10 }),
+            "limit memory: cgroups v2 have no swappiness of their own",
+        ),
+    ];
+    for (pointer, value, sentence) in cases {
+        assert_eq!(refusal(pointer, value).map(|plan| plan.to_string()).unwrap_err(), sentence);
+    }
+}
+
+#[test]
+fn what_asks_for_nothing_is_accepted() {
+    let cases = [
+        ("/annotations", json!({ "org.example.anything": "passed over, as the specification says" })),
+        ("/hooks", json!({ "poststart": [] })),
+        ("/process/apparmorProfile", json!("unconfined")),
+        ("/process/selinuxLabel", json!("")),
+        ("/linux/personality", json!({ "domain": "LINUX" })),
+        ("/linux/rootfsPropagation", json!("rprivate")),
+        ("/linux/resources/memory", json!({ "disableOOMKiller": false, "useHierarchy": true })),
+        ("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_TSYNC"] })),
+    ];
+    for (pointer, value) in cases {
+        refusal(pointer, value).unwrap();
+    }
+}
+
+#[test]
+fn a_root_of_layers_may_be_called_a_slave_since_it_has_no_master() {
+    let layers = ["/layers/a".into()];
+    let files = Files::Layers { lower: &layers, scratch: Path::new("/c/scratch") };
+    lower(&spec_with("/linux/rootfsPropagation", json!("rslave")), files, None, true).unwrap();
+}
+
+#[test]
+fn swappiness_is_a_file_of_v1() {
+    let spec = spec_with("/linux/resources/memory", json!({ "swappiness": 10 }));
+    let plan = lower(&spec, Files::Root(Path::new("/r")), None, false).unwrap();
+    assert!(plan.to_string().contains("memory.swappiness"), "{plan}");
+}
+
+#[test]
+fn a_missing_working_directory_is_made_before_the_root_is_read_only() {
+    let mut spec = spec_with("/process/cwd", json!("/work/here"));
+    spec.root_mut().as_mut().unwrap().set_readonly(Some(true));
+    let plan = lower(&spec, Files::Root(Path::new("/r")), None, true).unwrap().to_string();
+    let at = |text: &str| plan.find(text).unwrap_or_else(|| panic!("no `{text}` in {plan}"));
+    assert!(at("make directory `/work/here`") < at("restrict `/` to ro"), "{plan}");
+    assert!(at("restrict `/` to ro") < at("change directory to `/work/here`"), "{plan}");
+}
