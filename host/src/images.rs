@@ -216,6 +216,16 @@ impl Images {
         .await
     }
 
+    /// Removes modules that a host was compiling when it was killed.
+    pub fn remove_stale_modules(&self) {
+        for entry in std::fs::read_dir(&self.run).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(MODULE) {
+                // Left for the next host if it cannot be removed.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+
     async fn unpack(&self, image: &Arc<Image>, name: &str) -> Result<Vec<PathBuf>> {
         let image = image.clone();
         self.blocking("unpack image", name, move |store| store.unpack(&image, &Limits::default(), &|_| {})).await
@@ -231,7 +241,7 @@ impl Images {
                     _ => (Digest::sha256_of(&module), Some(store.flatten(&source, &Limits::default())?)),
                 };
                 // A copy of verified bytes in our own folder: the image's own file could be a link to anywhere.
-                let path = run.join(format!("module-{}", crate::random_id()));
+                let path = run.join(format!("{MODULE}{}", crate::random_id()));
                 Ok((digest, std::fs::write(&path, module).map(|()| path), files))
             })
             .await?;
@@ -243,6 +253,9 @@ impl Images {
         Ok(Content::Module { folder: artifact.folder, kind: artifact.kind, imports: artifact.imports, files })
     }
 }
+
+/// How the name of a module begins that lies in the run directory to be compiled.
+const MODULE: &str = "module-";
 
 /// The platform of every Wasm variant.
 pub fn wasi() -> Platform {

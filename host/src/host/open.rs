@@ -38,6 +38,7 @@ impl Host {
         let policy = options.policy.as_deref().map(Policy::read).transpose()?.unwrap_or_default();
         let run = root.join("run");
         let images = Images::open(&root, run.clone())?;
+        images.remove_stale_modules();
         let id = Digest::sha256_of(root.as_os_str().as_encoded_bytes()).hex().to_owned();
         let config = Config { run, cache: root.join("cache"), cgroup_parent: format!("proa-{}", &id[..8]) };
         let (runtimes, adopted) =

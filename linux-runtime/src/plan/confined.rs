@@ -94,6 +94,10 @@ pub(super) fn lower(confinement: &Confinement<'_>, facts: &Facts) -> Result<Plan
 /// Its cgroups, or none at all where this user may make none: never failing for lack of privilege.
 fn bound(draft: &mut Draft, confinement: &Confinement<'_>, facts: &Facts) -> Result<Groups> {
     if facts.cgroups.with("memory").is_none() {
+        // The engine bounds memory by itself; nobody else bounds CPU time.
+        if confinement.cpu_quota.is_some() {
+            return Err(Error::Lacks("limit cpu: no cgroup of that controller can be made by this user".into()));
+        }
         return Ok(Groups::default());
     }
     draft.create_cgroups(confinement.group, Some(&confinement.resources()?), facts)
