@@ -19,10 +19,12 @@ pub(crate) fn fill(suite: &mut Suite) {
         cases![a_native_guest_is_pid_1_in_namespaces_of_its_own, a_native_guest_holds_the_exact_capabilities],
     );
     suite.under(&[Isolation::LinuxUserns], &[], cases![root_inside_is_nobody_outside]);
-    suite.under(WASM, &[], cases![a_worker_has_an_empty_root_and_no_power]);
+    // What the kernel shows of a process that may not be traced, it shows to root only.
+    suite.under(WASM, &[Need::Root], cases![a_worker_has_an_empty_root_and_no_power]);
+    suite.under_all(&[Need::Root], cases![a_guest_inherits_no_file_of_the_host]);
     suite.under(&[Isolation::Wasm], &[], cases![one_tenant_s_guests_share_a_process]);
     suite.under(OWN_PROCESS, &[], cases![each_guest_has_a_process_of_its_own]);
-    suite.under_all(&[], cases![every_guest_is_under_seccomp, a_guest_inherits_no_file_of_the_host]);
+    suite.under_all(&[], cases![every_guest_is_under_seccomp]);
     suite.add(&[Need::Isolation(Isolation::Wasm)], cases![a_second_wasm_guest_adds_no_process]);
     suite.add(&[Need::Isolation(Isolation::Wasm)], cases![tenants_do_not_share_a_worker]);
 }

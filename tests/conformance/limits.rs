@@ -16,6 +16,12 @@ pub(crate) fn fill(suite: &mut Suite) {
     suite.under(NATIVE, &[Need::Cgroups], cases![too_much_memory_is_reported_as_such]);
     suite.under(NATIVE, &[Need::Cgroups, Need::Peer("busybox")], cases![processes_are_bounded]);
     suite.under(OWN_PROCESS, &[Need::Cgroups], cases![cpu_time_is_bounded]);
+    suite.under(WASM, &[Need::OrdinaryUser], cases![memory_is_bounded_without_cgroups_too]);
+    suite.under(
+        &[proa_tests::Isolation::WasmProcess],
+        &[Need::OrdinaryUser],
+        cases![a_limit_that_would_not_hold_is_refused],
+    );
     suite.under(WASM, &[], cases![a_process_limit_is_accepted_with_a_warning]);
     suite.under(&[proa_tests::Isolation::Wasm], &[], cases![cpus_are_refused_under_wasm]);
 }
@@ -28,6 +34,20 @@ fn memory_is_bounded(under: &Under) -> Result<()> {
     // A native guest is killed; a Wasm guest is told that there is no more memory, and may take it as it likes.
     let expected: &[i32] = if under.isolation.is_wasm() { &[1, 134, 137] } else { &[137] };
     ensure!(expected.contains(&code), "it ended with {code}: {logs}");
+    Ok(())
+}
+
+/// A Wasm guest's memory is the engine's to give.
+fn memory_is_bounded_without_cgroups_too(under: &Under) -> Result<()> {
+    memory_is_bounded(under)?;
+    memory_below_the_bound_is_had(under)
+}
+
+fn a_limit_that_would_not_hold_is_refused(under: &Under) -> Result<()> {
+    if Need::Cgroups.lacking().is_none() {
+        return Ok(());
+    }
+    under.node.run(under.isolation, &["--cpus", "0.5"], &["out", "x"])?.refused(125, &["cgroup"])?;
     Ok(())
 }
 

@@ -18,6 +18,7 @@ pub mod image;
 pub mod isolation;
 pub mod leftovers;
 pub mod load;
+pub mod machine;
 pub mod need;
 pub mod node;
 pub mod outside;

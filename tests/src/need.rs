@@ -25,6 +25,8 @@ pub enum Need {
     Cgroups,
     /// A Debian root file system, made once with debootstrap and kept.
     Debian,
+    /// Debian's cloud kernel, fetched once and kept; nothing of it is installed.
+    Kernel,
     /// A WASI program of somebody else's, installed once from the crate registry and kept.
     Crate(&'static program::Wasi),
 }
@@ -39,6 +41,7 @@ impl Need {
             Need::OrdinaryUser => rustix::process::geteuid().is_root().then(|| "this is root".to_owned()),
             Need::Cgroups => cgroups_lack(),
             Need::Debian => program::debian().err().map(|error| format!("{error:#}")),
+            Need::Kernel => program::kernel().err().map(|error| format!("{error:#}")),
             Need::Crate(wasi) => program::wasi(wasi).err().map(|error| format!("{error:#}")),
         }
     }
@@ -53,6 +56,7 @@ impl fmt::Display for Need {
             Need::OrdinaryUser => f.write_str("an ordinary user"),
             Need::Cgroups => f.write_str("writable cgroups"),
             Need::Debian => f.write_str("a Debian root"),
+            Need::Kernel => f.write_str("Debian's cloud kernel"),
             Need::Crate(wasi) => write!(f, "the WASI program `{}`", wasi.program),
         }
     }
@@ -65,11 +69,11 @@ pub fn peer(name: &str) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// The host finds out by trying; what it says is `Proa` in `GET /info`. An answer of another shape is no reason to
+/// The host finds out by trying; what it says is `Proa.Isolation` in `GET /info`. An answer of another shape is no reason to
 /// skip: the case then runs and shows what is wrong.
 fn isolation_lacks(isolation: Isolation) -> Option<String> {
     let info = Node::shared().ok()?.get("/info").ok()?.json().ok()?;
-    let models = info["Proa"].as_array().or_else(|| info["Proa"]["Isolations"].as_array())?;
+    let models = info["Proa"]["Isolation"].as_array()?;
     let model = models.iter().find(|model| model["Isolation"] == isolation.name())?;
     model["Lacks"].as_str().filter(|lacks| !lacks.is_empty()).map(str::to_owned)
 }

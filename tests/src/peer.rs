@@ -80,11 +80,16 @@ pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-/// Runs a peer's program to its end.
+/// Runs a peer's program to its end, with a home of its own: nobody's logins are asked for.
 ///
 /// # Errors
 /// When it is not installed or does not end in time.
 pub fn run(program: &str, args: &[&str]) -> Result<Output> {
     let file = need::peer(program).with_context(|| format!("`{program}` is not installed"))?;
-    command::run(Command::new(file).args(args), PATIENCE)
+    let home = tempfile::Builder::new().prefix("proa-test-home-").tempdir()?;
+    let logins = home.path().join("auth.json");
+    fs::write(&logins, "{}")?;
+    let mut line = Command::new(file);
+    line.args(args).env("HOME", home.path()).env("REGISTRY_AUTH_FILE", &logins).env_remove("XDG_RUNTIME_DIR");
+    command::run(&mut line, PATIENCE)
 }
