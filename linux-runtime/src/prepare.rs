@@ -57,7 +57,12 @@ impl Prepared {
 fn open(action: &Action) -> io::Result<(Slot, OwnedFd)> {
     match action {
         Action::OpenLayer { path, into } => Ok((*into, detached(path, false)?)),
-        Action::OpenRoot { path, into } => Ok((*into, detached(path, true)?)),
+        Action::OpenRoot { path, into } => {
+            let root = detached(path, true)?;
+            // As an overlay's: the container's devices stand in /dev, which is a mount of ours.
+            sys::mount_setattr(root.as_fd(), MountAttributes { set: sys::NODEV, ..Default::default() })?;
+            Ok((*into, root))
+        }
         Action::OpenScratch { path, owner, like, into } => Ok((*into, scratch(path, *owner, like.as_deref())?)),
         Action::OpenSource { path, recursive, attributes, into } => {
             let source = detached(path, *recursive)?;

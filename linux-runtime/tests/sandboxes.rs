@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::from_args();
     let lacks = lacks();
-    let cases: [(&str, Case); 14] = [
+    let cases: [(&str, Case); 16] = [
         ("a program's output and exit status come back", output_and_status),
         ("a guest sees only its own processes", own_processes),
         ("root under a user namespace is nobody outside", user_namespace),
@@ -36,7 +36,9 @@ fn main() -> ExitCode {
         ("a signal ends a guest with 128 and its number", signalled),
         ("a memory limit ends a guest and is told as such", out_of_memory),
         ("layers can be attached before the overlay is made", attached_layers),
+        ("a layer's devices cannot be opened", layer_devices),
         ("one more process joins a running guest", joined),
+        ("a read-only root gets its working directory first", read_only_root),
         ("a terminal comes from the guest's own devpts", terminal),
         ("nothing is left: no mount, no process, no cgroup", nothing_left),
     ];
@@ -76,6 +78,7 @@ struct Guest {
     linux: Linux,
     user: Option<IdMap>,
     limit: Option<i64>,
+    read_only: bool,
 }
 
 /// How a guest ended.
@@ -104,7 +107,7 @@ impl Guest {
         process.set_capabilities(None);
         process.set_rlimits(None);
         let id = format!("guest-{}", folder.path().file_name().unwrap_or_default().to_string_lossy().replace('.', ""));
-        Ok(Guest { folder, client, facts, id, process, linux: Linux::default(), user: None, limit: None })
+        Ok(Guest { folder, client, facts, id, process, linux: Linux::default(), user: None, limit: None, read_only: false })
     }
 
     fn plan(&mut self, command: &[&str]) -> Result<Plan, Failed> {
@@ -119,7 +122,7 @@ impl Guest {
         spec.set_process(Some(self.process.clone()));
         spec.set_linux(Some(self.linux.clone()));
         let mut root = Root::default();
-        root.set_readonly(Some(false));
+        root.set_readonly(Some(self.read_only));
         spec.set_root(Some(root));
         let terminal = self.process.terminal().unwrap_or(false);
         let request = proa_linux::Request {
@@ -248,13 +251,25 @@ fn named_step(guest: &mut Guest) -> Result<(), Failed> {
     guest.process.set_cwd("/etc/plain".into());
     let error = guest.start(&["true"]).err().ok_or("it started")?;
     let said = format!("{error:?}");
-    expect("the step", said.contains("change directory to `/etc/plain`: not a directory"), &said)?;
+    expect("the step", said.contains("make directory `/etc/plain` if it is missing: not a directory"), &said)?;
     let group = format!("{PARENT}/{}", guest.id);
     // The killed child leaves its group when the zygote has reaped it.
     while cgroup::remove(&guest.facts.cgroups, &group).is_err() {
         std::thread::yield_now();
     }
     cgroup::remove_parent(&guest.facts.cgroups, PARENT);
+    Ok(())
+}
+
+fn read_only_root(guest: &mut Guest) -> Result<(), Failed> {
+    for user in [None, Some(SUBORDINATE)] {
+        guest.user = user;
+        guest.read_only = true;
+        guest.process.set_cwd("/not/there".into());
+        let ended = guest.shell("pwd; touch here || echo refused")?;
+        expect("the directory", ended.output.starts_with("/not/there\n"), &ended.output)?;
+        expect("the root", ended.output.contains("refused\n"), ended.output)?;
+    }
     Ok(())
 }
 
@@ -292,6 +307,24 @@ fn attached_layers(guest: &mut Guest) -> Result<(), Failed> {
     guest.user = Some(SUBORDINATE);
     let ended = guest.shell("echo mapped")?;
     expect("under a user namespace too", ended.output == "mapped\n", ended.output)
+}
+
+/// A node that the device list allows (1:3): only the mount keeps it closed, as it must where there is no such list.
+fn layer_devices(guest: &mut Guest) -> Result<(), Failed> {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+    let node = guest.folder.path().join("layer/node");
+    mknodat(CWD, &node, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(1, 3))?;
+    fs::set_permissions(&node, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
+    for place in [guest.facts.overlay, Some(proa_linux::Lower::Attached)] {
+        guest.facts.overlay = place;
+        for user in [None, Some(SUBORDINATE)] {
+            guest.user = user;
+            let ended = guest.shell("cat /dev/null && echo own; cat /node || echo closed")?;
+            let whole = ended.output.starts_with("own\n") && ended.output.contains("closed\n");
+            expect("only the devices of /dev", whole, &ended.output)?;
+        }
+    }
+    Ok(())
 }
 
 fn joined(guest: &mut Guest) -> Result<(), Failed> {

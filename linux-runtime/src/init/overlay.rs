@@ -18,6 +18,9 @@ use crate::zygote::LAYERS;
 type Options = Text<4096>;
 
 /// Mounts the overlay, detached. `lower` is lowest first, as images count their layers.
+///
+/// No device in it can be opened: an image may bring a node of the machine's disk, and no controller keeps the guest from
+/// it where there are cgroups v2 alone or none. The container's own devices stand in /dev, a mount of ours.
 pub(super) fn mount(context: &Context<'_>, lower: &[Slot], scratch: Slot, place: Lower) -> Result<OwnedFd> {
     match place {
         Lower::Detached => detached(context, lower, scratch),
@@ -40,7 +43,7 @@ fn detached(context: &Context<'_>, lower: &[Slot], scratch: Slot) -> Result<Owne
     path(c"upperdir", scratch, b"/upper")?;
     path(c"workdir", scratch, b"/work")?;
     fsconfig_create(overlay.as_fd())?;
-    fsmount(overlay.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+    fsmount(overlay.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)
 }
 
 /// Older kernels want every layer mounted in the caller's namespace: on a tmpfs of this namespace, which ends with it.
@@ -67,7 +70,7 @@ fn attached(context: &Context<'_>, lower: &[Slot], scratch: Slot) -> Result<Owne
     mkdirat(&place, c"root", Mode::from_raw_mode(0o700))?;
     let before = openat(CWD, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::process::fchdir(&place)?;
-    rustix::mount::mount(c"overlay", c"root", c"overlay", MountFlags::empty(), options.as_c_str()?)?;
+    rustix::mount::mount(c"overlay", c"root", c"overlay", MountFlags::NODEV, options.as_c_str()?)?;
     let root = open_tree(&place, c"root", OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
     rustix::process::fchdir(before)?;
     Ok(root)
