@@ -7,4 +7,4 @@ for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev vir
 done
 /bin/busybox mount -t ext4 /dev/vda /disk || echo "no disk"
 /bin/busybox mount --move /dev /disk/dev
-exec /bin/busybox switch_root /disk /script
+exec /bin/busybox switch_root /disk /machine.sh

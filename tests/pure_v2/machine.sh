@@ -1,11 +1,13 @@
-#!/bin/sh
+#!/bin/busybox sh
 # What happens in the machine, once: a step is a name, a command, and what came of them, told on the second serial line
 # as `@begin NAME`, the output, `@end NAME CODE`. The cases in ../pure_v2.rs judge it.
 export PATH=/bin HOME=/root PROA_HOST=unix:///run/proa.sock
 root=/var/lib/proa
 group=/sys/fs/cgroup
 
-chown -R 0:0 /bin /images /script
+/bin/busybox --install -s /bin
+# Whoever made the disk may have been an ordinary user.
+chown -R 0:0 /bin /lib* /images /machine.sh
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t cgroup2 cgroup $group
@@ -28,7 +30,6 @@ step() {
     [ ! -e /dev/ttyS0 ] || echo "[$(cut -d' ' -f1 /proc/uptime)] $name $code" >/dev/ttyS0
 }
 
-
 listens() {
     local tries=600
     while [ ! -S /run/proa.sock ]; do
@@ -45,14 +46,11 @@ start_host() {
     listens
 }
 
-id_of() { proa inspect --format '{{.Id}}' "$1" 2>/dev/null || proa inspect "$1" | sed -n 's/^ *"Id": "\(.*\)",*/\1/p' | head -n1; }
-pid_of() { proa inspect "$1" | sed -n 's/^ *"Pid": \([0-9]*\),*/\1/p' | head -n1; }
-
 machine() {
     uname -r
     cat $group/cgroup.controllers
-    grep -c cgroup2 /proc/mounts
-    grep -c 'cgroup cgroup' /proc/mounts
+    grep -c ' cgroup2 ' /proc/mounts
+    grep -c ' cgroup ' /proc/mounts
 }
 
 probe() {
@@ -85,13 +83,20 @@ bounds() {
     [ ! -d $folder ]
 }
 
+# A worker of its own is bound by its cgroup; the tenant's stands beside it.
+worker_bounds() {
+    local id=$(proa run -d --isolation wasm-process --cpus 0.25 oci:/images/probe sleep 100)
+    cat $group/proa-*/worker-*/cpu.max
+    proa rm -f $id >/dev/null
+}
+
 owners() {
     local id=$(proa run -d --isolation linux-userns -v /mnt/volume:/volume oci:/images/busybox \
         sh -c 'touch /made; touch /volume/x 2>/dev/null && echo volume; stat -c %u /bin/busybox; id -u; sleep 100')
     local tries=100
     until proa logs $id | grep -q '^0$' || [ $tries = 0 ]; do tries=$((tries - 1)); usleep 100000; done
     echo "made $(stat -c %u $root/containers/$id/scratch/upper/made)"
-    echo "map $(cat /proc/$(pid_of $id)/uid_map)"
+    echo "map $(cat /proc/$(proa inspect --format '{{.State.Pid}}' $id)/uid_map)"
     echo "image $(stat -c %u $root/layers/*/bin/busybox)"
     echo "logs $(proa logs $id)"
     echo "exec $(proa exec $id id -u)"
@@ -116,7 +121,7 @@ leftovers() {
     ls -d $group/proa-* 2>/dev/null
     ps -o pid,comm,args | grep -v grep | grep proa
     grep proa /proc/mounts
-    ls -A $root/run
+    ls -A $root/run $root/containers | grep -v '^$\|:$'
     cat $group/service/cgroup.procs
     return $code
 }
@@ -126,14 +131,15 @@ step machine machine
 step host start_host
 for isolation in linux linux-userns wasm wasm-process; do
     step hello-$isolation probe $isolation out "hello from $isolation"
-    step code-$isolation probe $isolation exit 7
 done
 for isolation in linux linux-userns; do
+    step code-$isolation probe $isolation exit 7
     step oom-$isolation out_of_memory $isolation
     step few-$isolation pids $isolation 8
     step many-$isolation pids $isolation 100
     step bounds-$isolation bounds $isolation
 done
+step bounds-wasm-process worker_bounds
 step read-only proa run --rm --isolation linux --read-only -w /not/there oci:/images/busybox pwd
 step owners owners
 step survival-linux survival linux
