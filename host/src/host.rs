@@ -78,6 +78,10 @@ impl Host {
             return Err(Error::NotModified);
         }
         supervisor::until_free(container).await;
+        if container.with(|record| record.host_config.auto_remove == Some(true)) && container.news().borrow().exits > 0 {
+            // Its supervisor removes it now, and has given its name away already.
+            return Err(Error::Conflict(format!("container {} is marked for removal", container.id())));
+        }
         match self.launch(container).await {
             Ok(()) => Ok(()),
             Err(error) => {
@@ -216,7 +220,10 @@ impl Host {
         };
         let folder = self.folder(&record.id);
         let made = || -> Result<()> {
-            std::fs::create_dir(&folder).map_err(Error::file("make", &folder))?;
+            // Environments hold passwords, and an id is no secret: whoever looks at cgroups sees it.
+            std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+                .create(&folder)
+                .map_err(Error::file("make", &folder))?;
             if !record.isolation.is_wasm() {
                 spec::files::write(&record, &folder)?;
             }

@@ -145,4 +145,4 @@ pub fn clean(base: &str, path: &str) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

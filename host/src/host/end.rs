@@ -144,9 +144,11 @@ impl Host {
         }
         let auto_remove = container.with(|record| record.host_config.auto_remove == Some(true));
         if auto_remove && container.news().borrow().exits > 0 {
-            // Its supervisor removes it; two removals would only race.
+            // Its supervisor removes it; two removals would only race. Where it could not, this one tries again.
             let _ = container.news().wait_for(|news| news.gone || news.status == Status::Dead).await;
-            return Ok(());
+            if container.status() != Status::Dead {
+                return Ok(());
+            }
         }
         let _turn = container.turn.lock().await;
         supervisor::until_free(container).await;

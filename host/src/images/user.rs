@@ -122,10 +122,13 @@ fn read(lower: &[PathBuf], name: &str) -> String {
         if root.symlink_metadata(&path).is_ok_and(|file| is_whiteout(&file)) {
             break;
         }
-        if let Ok(file) = root.open(&path) {
+        // Asked before it is opened: a fifo would never open, and a device does what it does when opened.
+        if let Ok(found) = root.metadata(&path) {
             let mut bytes = Vec::new();
-            let regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
-            if regular && file.take(LONGEST).read_to_end(&mut bytes).is_ok() {
+            if found.is_file()
+                && let Ok(file) = root.open(&path)
+                && file.take(LONGEST).read_to_end(&mut bytes).is_ok()
+            {
                 return String::from_utf8_lossy(&bytes).into_owned();
             }
             break;
@@ -179,6 +182,17 @@ mod tests {
         for text in ["2147483648", "4294967296", "99999999999999999999", "0:2147483648", "nobody-here", "web:nope"] {
             assert!(resolve_in(PASSWD, GROUP, text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_fifo_is_not_waited_for() {
+        let layer = tempfile::tempdir().unwrap();
+        std::fs::create_dir(layer.path().join("etc")).unwrap();
+        let mode = rustix::fs::Mode::RUSR;
+        let fifo = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, layer.path().join("etc/fifo"), fifo, mode, 0).unwrap();
+        std::os::unix::fs::symlink("fifo", layer.path().join("etc/passwd")).unwrap();
+        assert_eq!(read(&[layer.path().to_owned()], "passwd"), "");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::*;
 use crate::state::record::{Content, User};
 use crate::state::{Record, Status};
 
-fn record(isolation: Isolation) -> Record {
+pub(crate) fn record(isolation: Isolation) -> Record {
     Record {
         id: "ab".repeat(32),
         name: "x".to_owned(),

@@ -197,9 +197,12 @@ impl Container {
     fn change(&self, event: Event, edit: impl FnOnce(&mut Record)) -> Result<()> {
         {
             let mut live = self.lock();
-            live.record.status = live.record.status.after(event).map_err(|refusal| self.refused(refusal))?;
-            edit(&mut live.record);
-            live.record.write(&self.folder)?;
+            let mut changed = live.record.clone();
+            changed.status = changed.status.after(event).map_err(|refusal| self.refused(refusal))?;
+            edit(&mut changed);
+            // What is not on disk has not happened: one that seemed to run, with nothing behind it, could not be ended.
+            changed.write(&self.folder)?;
+            live.record = changed;
         }
         self.tell(|_| {});
         Ok(())
@@ -224,5 +227,22 @@ impl Container {
 
     fn lock(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proa_sandbox::Isolation;
+
+    use super::*;
+
+    #[test]
+    fn a_start_that_cannot_be_recorded_has_not_happened() {
+        let folder = tempfile::tempdir().unwrap().path().join("gone");
+        let record = crate::spec::tests::record(Isolation::Linux);
+        let container = Container::new(record, folder.clone(), Log::new(folder.join("log")));
+        assert!(container.begin(Some(1), Vec::new()).is_err());
+        assert_eq!((container.status(), container.with(|record| record.pid)), (Status::Created, None));
+        assert!(container.begin_removal().is_ok(), "it can be removed");
     }
 }
