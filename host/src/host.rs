@@ -78,7 +78,8 @@ impl Host {
             return Err(Error::NotModified);
         }
         supervisor::until_free(container).await;
-        if container.with(|record| record.host_config.auto_remove == Some(true)) && container.news().borrow().exits > 0 {
+        if container.with(|record| record.host_config.auto_remove == Some(true)) && container.news().borrow().exits > 0
+        {
             // Its supervisor removes it now, and has given its name away already.
             return Err(Error::Conflict(format!("container {} is marked for removal", container.id())));
         }
