@@ -141,6 +141,11 @@ impl Plan {
         confined::lower(confinement, facts)
     }
 
+    /// Lets go of what only the guest may know; the steps stay, for the sentences of failures.
+    pub(crate) fn forget_contents(&mut self) {
+        (self.arguments, self.environment, self.argument) = (Vec::new(), Vec::new(), Vec::new());
+    }
+
     /// The sentence that a failure of step `number` (from 1) begins with.
     pub fn describe(&self, number: usize) -> String {
         let what = self.steps.get(number.wrapping_sub(1)).map(|step| step.action.to_string());

@@ -10,6 +10,7 @@ mod mount;
 mod namespaces;
 mod process;
 mod signals;
+mod wipe;
 
 pub(crate) use clone::{Clone, Cloned, clone3, fork};
 pub(crate) use exec::{Pointers, execve};
@@ -23,3 +24,4 @@ pub(crate) use process::{
 };
 pub use signals::send_signal;
 pub(crate) use signals::{block_all, default_and_unblock_all, drain_signals, signal_descriptor};
+pub(crate) use wipe::wipe_what_is_freed;

@@ -16,15 +16,23 @@ use proa_linux::{Facts, Files, IdMap, Plan, Prepared, SUBORDINATE, Streams, cgro
 
 const PARENT: &str = "proa-linux-test";
 
+/// Code of our own that lives until its input ends.
+static ENTRIES: [zygote::Entry; 1] = [zygote::Entry { name: "hold", build: |_| Box::new(hold) }];
+
+fn hold(descriptors: Vec<OwnedFd>) -> i32 {
+    let read = descriptors.first().map(|input| rustix::io::read(input, &mut [0; 1]));
+    if matches!(read, Some(Ok(_))) { 0 } else { 1 }
+}
+
 type Case = fn(&mut Guest) -> Result<(), Failed>;
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|verb| verb == "zygote") {
-        return zygote::main(&[]);
+        return zygote::main(&ENTRIES);
     }
     let arguments = Arguments::from_args();
     let lacks = lacks();
-    let cases: [(&str, Case); 16] = [
+    let cases: [(&str, Case); 17] = [
         ("a program's output and exit status come back", output_and_status),
         ("a guest sees only its own processes", own_processes),
         ("root under a user namespace is nobody outside", user_namespace),
@@ -39,6 +47,7 @@ fn main() -> ExitCode {
         ("a layer's devices cannot be opened", layer_devices),
         ("one more process joins a running guest", joined),
         ("a read-only root gets its working directory first", read_only_root),
+        ("a worker's memory holds nothing of other guests", foreign_secrets),
         ("a terminal comes from the guest's own devpts", terminal),
         ("nothing is left: no mount, no process, no cgroup", nothing_left),
     ];
@@ -107,7 +116,17 @@ impl Guest {
         process.set_capabilities(None);
         process.set_rlimits(None);
         let id = format!("guest-{}", folder.path().file_name().unwrap_or_default().to_string_lossy().replace('.', ""));
-        Ok(Guest { folder, client, facts, id, process, linux: Linux::default(), user: None, limit: None, read_only: false })
+        Ok(Guest {
+            folder,
+            client,
+            facts,
+            id,
+            process,
+            linux: Linux::default(),
+            user: None,
+            limit: None,
+            read_only: false,
+        })
     }
 
     fn plan(&mut self, command: &[&str]) -> Result<Plan, Failed> {
@@ -138,14 +157,19 @@ impl Guest {
         Ok(Plan::new(&spec, &request, &self.facts)?)
     }
 
-    /// Creates and starts; gives the ends of its output.
-    fn start(&mut self, command: &[&str]) -> Result<Vec<OwnedFd>, Failed> {
+    /// Creates; gives the pidfd and the ends of its output.
+    fn create(&mut self, command: &[&str]) -> Result<Vec<OwnedFd>, Failed> {
         let plan = self.plan(command)?;
         let prepared = Prepared::new(&plan)?;
         let fds: Vec<_> = prepared.descriptors.iter().map(AsFd::as_fd).collect();
         let (id, given) = (self.id.clone(), prepared.slots);
         let request = |ticket| Request::Create { ticket, id, plan, given };
-        let (_, descriptors) = self.client.ask(request, &fds)?;
+        Ok(self.client.ask(request, &fds)?.1)
+    }
+
+    /// Creates and starts.
+    fn start(&mut self, command: &[&str]) -> Result<Vec<OwnedFd>, Failed> {
+        let descriptors = self.create(command)?;
         let id = self.id.clone();
         self.client.ask(|ticket| Request::Start { ticket, id }, &[])?;
         Ok(descriptors)
@@ -271,6 +295,88 @@ fn read_only_root(guest: &mut Guest) -> Result<(), Failed> {
         expect("the root", ended.output.contains("refused\n"), ended.output)?;
     }
     Ok(())
+}
+
+/// A worker is a copy of the zygote, which has seen the plans of all: one that ended, one that waits to be started, one
+/// that runs, one whose plan came by memfd.
+fn foreign_secrets(guest: &mut Guest) -> Result<(), Failed> {
+    // Not a literal: the worker's program is this one.
+    let secret = |number: u32| format!("{}-{number}-{:08x}", ["se", "cret"].concat(), std::process::id());
+    let set = |guest: &mut Guest, number: u32, more: usize| {
+        let environment = vec![format!("TOKEN={}{}", secret(number), "x".repeat(more)), "PATH=/bin".to_owned()];
+        guest.process.set_env(Some(environment));
+    };
+    for (number, more) in [(1, 0), (2, 100_000)] {
+        set(guest, number, more);
+        let ended = guest.shell(&format!("echo $TOKEN {}", secret(number + 10)))?;
+        expect("the guest has its secret", ended.output.contains(&secret(number)), ended.output)?;
+    }
+    set(guest, 3, 0);
+    let running = guest.start(&["sleep", "1000"])?;
+    let id = std::mem::replace(&mut guest.id, "guest-waiting".to_owned());
+    set(guest, 4, 0);
+    guest.create(&["true"])?;
+
+    let own = secret(5);
+    let confinement = proa_linux::Confinement {
+        group: &format!("{PARENT}/worker-test"),
+        entry: "hold",
+        argument: own.as_bytes(),
+        descriptors: 1,
+        syscalls: &["read", "munmap", "sigaltstack"],
+        memory: None,
+        cpu_quota: None,
+        pids: None,
+    };
+    let plan = Plan::confine(&confinement, &guest.facts)?;
+    let mut prepared = Prepared::new(&plan)?;
+    let (input, end) = rustix::pipe::pipe()?;
+    prepared.add(confinement.slots().next().ok_or("no slot")?, input);
+    let fds: Vec<_> = prepared.descriptors.iter().map(AsFd::as_fd).collect();
+    let given = prepared.slots.clone();
+    let request = |ticket| Request::Create { ticket, id: "worker-test".to_owned(), plan, given };
+    let (created, _) = guest.client.ask(request, &fds)?;
+    let Event::Created { pid, .. } = created else { return Err(format!("{created:?}").into()) };
+    let memory = memory_of(pid)?;
+    let environment = fs::read(format!("/proc/{pid}/environ"))?;
+    drop((prepared, end));
+    let has = |needle: &str| memory.windows(needle.len()).any(|window| window == needle.as_bytes());
+    expect("its own argument is found", has(&own), memory.len())?;
+    let found: Vec<u32> = [1, 2, 3, 4, 11, 12].into_iter().filter(|number| has(&secret(*number))).collect();
+    expect("no secret of others", found.is_empty(), found)?;
+    expect("no environment of the starter's", environment.is_empty(), environment.len())?;
+
+    guest.client.exit("worker-test")?;
+    guest.id = id;
+    proa_linux::send_signal(running[0].as_fd(), 9)?;
+    guest.finish(running)?;
+    for group in ["worker-test", "guest-waiting"].map(|id| format!("{PARENT}/{id}")) {
+        cgroup::kill_all(&guest.facts.cgroups, &group);
+        while cgroup::remove(&guest.facts.cgroups, &group).is_err() {
+            std::thread::yield_now();
+        }
+    }
+    cgroup::remove_parent(&guest.facts.cgroups, PARENT);
+    Ok(())
+}
+
+/// Everything a process could read of itself.
+fn memory_of(pid: u32) -> Result<Vec<u8>, Failed> {
+    use std::os::unix::fs::FileExt;
+    let memory = fs::File::open(format!("/proc/{pid}/mem"))?;
+    let mut all = Vec::new();
+    for line in fs::read_to_string(format!("/proc/{pid}/maps"))?.lines() {
+        let mut words = line.split_whitespace();
+        let (Some(range), Some(rights)) = (words.next(), words.next()) else { continue };
+        let (Some((from, to)), true) = (range.split_once('-'), rights.starts_with("rw")) else { continue };
+        let (from, to) = (u64::from_str_radix(from, 16)?, u64::from_str_radix(to, 16)?);
+        let mut piece = vec![0; usize::try_from(to - from)?];
+        // A page that was never touched is none of its memory.
+        if memory.read_exact_at(&mut piece, from).is_ok() {
+            all.extend_from_slice(&piece);
+        }
+    }
+    Ok(all)
 }
 
 fn rights(guest: &mut Guest) -> Result<(), Failed> {

@@ -46,6 +46,8 @@ pub(super) fn keep(context: &mut Context<'_>, keep: &[Slot]) -> Result<()> {
 pub(super) fn build(context: &mut Context<'_>, entry: &std::ffi::CStr) -> Result<()> {
     let entry = context.entries.iter().find(|known| known.name.as_bytes() == entry.to_bytes()).ok_or(Errno::NOENT)?;
     sys::default_and_unblock_all();
+    // From here on it frees only what is its own.
+    sys::wipe_what_is_freed(false);
     // A process that is not dumpable may not open its own /proc/self/pagemap, which the engine wants to.
     set_dumpable_behavior(DumpableBehavior::Dumpable)?;
     let argument = &context.plan.argument;

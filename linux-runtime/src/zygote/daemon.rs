@@ -16,6 +16,7 @@ use crate::facts::Facts;
 use crate::sys;
 
 pub(super) fn main(entries: &'static [Entry]) -> ExitCode {
+    sys::wipe_what_is_freed(true);
     // Nothing of the starter's is kept but the standard streams.
     let started = sys::seal_or_close(3, 0).and_then(|()| listener()).and_then(|home| match sys::fork()? {
         Some(_) => Ok(None),

@@ -43,6 +43,8 @@ pub fn spawn(run: &Path) -> Result<()> {
     let status = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()))
         .arg0("proa")
         .arg("zygote")
+        // Every worker is a copy of the zygote: the starter's environment is none of its business.
+        .env_clear()
         .current_dir(run)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -73,7 +73,7 @@ impl Zygote {
         self.tell(&Event::Done { ticket }, &[]);
     }
 
-    fn create(&mut self, ticket: u32, id: String, plan: Plan, (given, descriptors): (Vec<Slot>, Vec<OwnedFd>)) {
+    fn create(&mut self, ticket: u32, id: String, mut plan: Plan, (given, descriptors): (Vec<Slot>, Vec<OwnedFd>)) {
         if self.records.contains_key(&id) {
             return self.refuse(ticket, FailureKind::Conflict, format!("create `{id}`: a sandbox of that id exists"));
         }
@@ -100,6 +100,8 @@ impl Zygote {
             Ok(launched) => {
                 let (pid, pidfd) = launched.child.map_or((None, None), |(pid, pidfd)| (Some(pid), Some(pidfd)));
                 let confined = plan.streams == Streams::Confined;
+                // The child has its copy; what is kept here is copied into every later worker.
+                plan.forget_contents();
                 let record = Record {
                     id: id.clone(),
                     phase: Phase::Creating { ticket },
