@@ -109,11 +109,20 @@ impl Node {
     /// # Errors
     /// With the host's own words when it does not come up.
     pub fn wake(&self) -> Result<()> {
+        self.wake_with(&[])
+    }
+
+    /// As [`wake`](Node::wake), with more flags for the host.
+    ///
+    /// # Errors
+    /// As [`wake`](Node::wake).
+    pub fn wake_with(&self, flags: &[&str]) -> Result<()> {
         let mut host = self.host();
         ensure!(host.is_none(), "the host runs already");
         let log = File::options().create(true).append(true).open(self.log())?;
         let mut child = self
             .command(&["host", "--root", self.text(&self.root), "--socket", self.text(&self.socket)])
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -11,6 +11,9 @@ use crate::command::{self, Output};
 use crate::need;
 use crate::wait::{self, PATIENCE};
 
+/// `sailor` with the password `ahoy`, by bcrypt, as htpasswd writes it.
+const LOGINS: &str = "sailor:$2b$05$abcdefghijklmnopqrstuupc2Bh/BcdpJnf0yyNxNgehaXaZ8mK5m\n";
+
 /// Debian's docker-registry on a free port of loopback, with a folder of its own; ended when dropped.
 #[derive(Debug)]
 pub struct Distribution {
@@ -25,17 +28,33 @@ impl Distribution {
     /// # Errors
     /// When it is not installed or does not come up.
     pub fn start() -> Result<Distribution> {
+        Distribution::serve(false)
+    }
+
+    /// As [`start`](Distribution::start), but for the user `sailor` with the password `ahoy` only.
+    ///
+    /// # Errors
+    /// As [`start`](Distribution::start).
+    pub fn guarded() -> Result<Distribution> {
+        Distribution::serve(true)
+    }
+
+    fn serve(guarded: bool) -> Result<Distribution> {
         let program = need::peer("docker-registry").context("`docker-registry` is not installed")?;
         let folder = tempfile::Builder::new().prefix("proa-test-registry-").tempdir()?;
         let address = free_address()?;
         let settings = folder.path().join("config.yml");
         let storage = folder.path().join("storage");
+        let logins = folder.path().join("logins");
+        fs::write(&logins, LOGINS)?;
+        let guard = format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", logins.display());
         fs::write(
             &settings,
             format!(
                 "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    \
-                 enabled: true\nhttp:\n  addr: {address}\n",
-                storage.display()
+                 enabled: true\nhttp:\n  addr: {address}\n{}",
+                storage.display(),
+                if guarded { &guard } else { "" }
             ),
         )?;
         let log = fs::File::create(folder.path().join("log"))?;
