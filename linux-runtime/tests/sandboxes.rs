@@ -340,12 +340,6 @@ fn foreign_secrets(guest: &mut Guest) -> Result<(), Failed> {
     let memory = memory_of(pid)?;
     let environment = fs::read(format!("/proc/{pid}/environ"))?;
     drop((prepared, end));
-    let has = |needle: &str| memory.windows(needle.len()).any(|window| window == needle.as_bytes());
-    expect("its own argument is found", has(&own), memory.len())?;
-    let found: Vec<u32> = [1, 2, 3, 4, 11, 12].into_iter().filter(|number| has(&secret(*number))).collect();
-    expect("no secret of others", found.is_empty(), found)?;
-    expect("no environment of the starter's", environment.is_empty(), environment.len())?;
-
     guest.client.exit("worker-test")?;
     guest.id = id;
     proa_linux::send_signal(running[0].as_fd(), 9)?;
@@ -357,7 +351,11 @@ fn foreign_secrets(guest: &mut Guest) -> Result<(), Failed> {
         }
     }
     cgroup::remove_parent(&guest.facts.cgroups, PARENT);
-    Ok(())
+    let has = |needle: &str| memory.windows(needle.len()).any(|window| window == needle.as_bytes());
+    expect("its own argument is found", has(&own), memory.len())?;
+    let found: Vec<u32> = [1, 2, 3, 4, 11, 12].into_iter().filter(|number| has(&secret(*number))).collect();
+    expect("no secret of others", found.is_empty(), found)?;
+    expect("no environment of the starter's", environment.is_empty(), environment.len())
 }
 
 /// Everything a process could read of itself.
