@@ -155,7 +155,7 @@ mod tests {
         fs::write(kept.join("file"), "kept").unwrap();
         fs::write(tree.join("closed/deep/deeper/file"), "").unwrap();
         symlink(&kept, tree.join("closed/link")).unwrap();
-        fs::set_permissions(tree.join("closed/deep"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join("closed/deep"), fs::Permissions::from_mode(0o000)).unwrap();
         remove_tree(&tree).unwrap();
         assert!(!tree.exists() && kept.join("file").exists());
         let link = dir.path().join("link");

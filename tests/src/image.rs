@@ -37,7 +37,7 @@ pub struct Image {
 }
 
 /// What a native image runs and how.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Recipe<'a> {
     pub entrypoint: &'a [&'a str],
     pub command: &'a [&'a str],
@@ -48,12 +48,6 @@ pub struct Recipe<'a> {
     pub docker: bool,
     /// Whether layers are compressed (Docker's always are).
     pub gzip: bool,
-}
-
-impl Default for Recipe<'_> {
-    fn default() -> Self {
-        Recipe { entrypoint: &[], command: &[], env: &[], user: "", workdir: "", docker: false, gzip: false }
-    }
 }
 
 impl Image {
