@@ -28,6 +28,7 @@ fn main() -> ExitCode {
                 a_worker_of_its_own_is_bound_by_its_group,
                 a_read_only_root_has_its_working_directory,
                 what_root_in_a_user_namespace_makes_is_nobodys,
+                a_wasm_guest_owns_its_folder_or_is_refused_it,
                 guests_survive_their_host,
                 nothing_is_left_after_the_stop,
             ],
@@ -125,6 +126,16 @@ fn what_root_in_a_user_namespace_makes_is_nobodys() -> Result<()> {
         ensure!(has(line), "no `{line}`: {owners:?}");
     }
     ensure!(!owners.text.contains("volume"), "a folder of the node's root was written: {owners:?}");
+    Ok(())
+}
+
+/// Linux 6.1 translates owners on ext4 and not on tmpfs.
+fn a_wasm_guest_owns_its_folder_or_is_refused_it() -> Result<()> {
+    says("volume-wasm", 0, "7 8\ntext")?;
+    let refused = step("volume-tmpfs")?;
+    let sentence =
+        "give `/tmp` to a Wasm guest: prepare a directory: its file system has no mounts with translated owners";
+    ensure!(refused.code == 125 && refused.text.contains(sentence), "{refused:?}");
     Ok(())
 }
 

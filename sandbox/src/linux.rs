@@ -1,6 +1,7 @@
 //! Adapter: drives linux-runtime's zygote with tokio. Knows nothing of Wasm.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -132,21 +133,31 @@ impl Runtime {
     }
 
     /// A directory for a worker: a detached mount from which no `..` leads out, whose owner is the worker's user;
-    /// where privileges lack, the same folder re-opened.
-    pub(crate) async fn directory(&self, source: OwnedFd, read_only: bool) -> Result<OwnedFd> {
-        let failed = |errno: rustix::io::Errno| {
-            Error::new(Kind::Failed, "prepare a directory for a worker").caused_by(std::io::Error::from(errno))
-        };
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-        let mount = if self.inner.facts.mapped_namespaces { open_tree(&source, "", flags).ok() } else { None };
-        let Some(mount) = mount else {
+    /// only where privileges lack, the same folder re-opened.
+    ///
+    /// A user's folder on a file system that cannot translate owners is refused: its worker would be a stranger there,
+    /// and a guest that reads some files and not others is harder to understand than a sentence. Our `own` code and
+    /// unpacked images are for everybody to read.
+    pub(crate) async fn directory(&self, source: OwnedFd, read_only: bool, own: bool) -> Result<OwnedFd> {
+        let name = || fs::read_link(format!("/proc/self/fd/{}", source.as_raw_fd())).unwrap_or_default();
+        let attempt = || format!("give `{}` to a Wasm guest", name().display());
+        let failed =
+            |errno: rustix::io::Errno| Error::new(Kind::Failed, attempt()).caused_by(std::io::Error::from(errno));
+        if !self.inner.facts.namespaces {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             return openat(&source, ".", flags, Mode::empty()).map_err(failed);
-        };
+        }
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        let mount = open_tree(&source, "", flags).map_err(failed)?;
         let stat = fstat(&source).map_err(failed)?;
-        let (owner, group, outside) = (stat.st_uid, stat.st_gid, WORKER_ID);
-        let request = |ticket| Request::Directory { ticket, owner, group, outside, read_only };
-        let (_, descriptors) = self.connection().await?.ask(request, &[mount.as_fd()]).await?;
+        // Without mapped namespaces the worker is this user, and owners are what they are.
+        let outside = if self.inner.facts.mapped_namespaces { WORKER_ID } else { stat.st_uid };
+        let owners = if self.inner.facts.mapped_namespaces { (stat.st_uid, stat.st_gid) } else { (outside, outside) };
+        let (owner, group) = owners;
+        let stranger = own && read_only;
+        let request = |ticket| Request::Directory { ticket, owner, group, outside, read_only, stranger };
+        let asked = self.connection().await?.ask(request, &[mount.as_fd()]).await;
+        let (_, descriptors) = asked.map_err(|error| Error::new(error.kind(), attempt()).caused_by(error))?;
         descriptors.into_iter().next().ok_or_else(|| Error::new(Kind::Failed, "the zygote sent no directory back"))
     }
 

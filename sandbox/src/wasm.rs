@@ -88,18 +88,18 @@ impl Runtime {
             return Err(error.hint("publish one with `-p HOST_PORT:80`"));
         }
         // Everything that can be missing is found before a worker is troubled.
-        let mut directories = Vec::new();
+        let mut folders = Vec::new();
         if let Some(files) = files {
-            directories.push((open_directory(files)?, true));
+            folders.push(Folder { handle: open_directory(files)?, read_only: true, own: true });
         }
         for (source, read_only) in Plan::sources(&workload.spec).map_err(specification)? {
-            directories.push((open_directory(&source)?, read_only));
+            folders.push(Folder { handle: open_directory(&source)?, read_only, own: false });
         }
         let link = match workload.isolation {
             Isolation::WasmProcess => self.0.workers.single(workload).await?,
             _ => self.0.workers.shared(&workload.tenant).await?,
         };
-        let made = self.create_in(&link, workload, artifact, &plan, directories, listeners).await;
+        let made = self.create_in(&link, workload, artifact, &plan, folders, listeners).await;
         if made.is_err() && link.identity().single {
             // Its worker would hold nothing for ever; the first error is the one to tell.
             let _ = link.end().await;
@@ -113,16 +113,14 @@ impl Runtime {
         workload: &Workload,
         artifact: &Artifact,
         plan: &Plan,
-        directories: Vec<(OwnedFd, bool)>,
+        folders: Vec<Folder>,
         listeners: Vec<TcpListener>,
     ) -> Result<Sandbox> {
-        link.load(artifact, || async {
-            self.0.linux.directory(open_directory(&artifact.folder)?, true).await
-        })
-        .await?;
+        link.load(artifact, || async { self.0.linux.directory(open_directory(&artifact.folder)?, true, true).await })
+            .await?;
         let mut preopens = Vec::new();
-        for (directory, read_only) in directories {
-            preopens.push(self.0.linux.directory(directory, read_only).await?);
+        for Folder { handle, read_only, own } in folders {
+            preopens.push(self.0.linux.directory(handle, read_only, own).await?);
         }
         let streams = streams::Ends::for_plan(plan)?;
         Sandbox::create(link, &workload.id, artifact, plan, streams, preopens, listeners).await
@@ -136,7 +134,8 @@ impl Runtime {
 
 fn lower(workload: &Workload, listeners: &[TcpListener]) -> Result<Plan> {
     let (artifact, files) = content(workload)?;
-    let address = |listener: &TcpListener| listener.local_addr().map_or_else(|_| "unknown".to_owned(), |at| at.to_string());
+    let address =
+        |listener: &TcpListener| listener.local_addr().map_or_else(|_| "unknown".to_owned(), |at| at.to_string());
     let setting = Setting {
         kind: kind_below(artifact.kind),
         stdin: workload.stdin,
@@ -156,6 +155,15 @@ fn content(workload: &Workload) -> Result<(&Artifact, Option<&Path>)> {
     }
 }
 
+/// A folder that a guest is given.
+#[derive(Debug)]
+struct Folder {
+    handle: OwnedFd,
+    read_only: bool,
+    /// Unpacked by us, for everybody to read; else a user's.
+    own: bool,
+}
+
 /// A directory of the node as a handle that cannot be read through; `linux` makes a detached mount of it.
 fn open_directory(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -164,7 +172,8 @@ fn open_directory(path: &Path) -> Result<OwnedFd> {
         match errno {
             rustix::io::Errno::NOENT => Error::new(Kind::Invalid, format!("the bind source `{path}` does not exist")),
             rustix::io::Errno::NOTDIR => {
-                let sentence = format!("the bind source `{path}` is not a directory; a Wasm guest can be given directories only");
+                let sentence =
+                    format!("the bind source `{path}` is not a directory; a Wasm guest can be given directories only");
                 Error::new(Kind::Invalid, sentence).hint("bind the directory that holds the file")
             }
             _ => Error::new(Kind::Invalid, format!("open the bind source `{path}`")).caused_by(errno),

@@ -103,6 +103,13 @@ owners() {
     proa rm -f $id >/dev/null
 }
 
+volume() {
+    chown 7:8 /mnt/volume
+    proa run --rm --isolation wasm -v /mnt/volume:/data oci:/images/probe write /data/made text
+    stat -c '%u %g' /mnt/volume/made
+    cat /mnt/volume/made
+}
+
 survival() {
     local id=$(proa run -d --isolation "$1" oci:/images/probe sleep 200)
     kill -9 $host
@@ -142,6 +149,8 @@ done
 step bounds-wasm-process worker_bounds
 step read-only proa run --rm --isolation linux --read-only -w /not/there oci:/images/busybox pwd
 step owners owners
+step volume-wasm volume
+step volume-tmpfs proa run --rm --isolation wasm -v /tmp:/data oci:/images/probe list /data
 step survival-linux survival linux
 step survival-wasm survival wasm
 step leftovers leftovers

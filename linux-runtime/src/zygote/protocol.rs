@@ -45,8 +45,10 @@ pub enum Request {
     CloseStdin { ticket: u32, id: String },
     /// The exit is on disk: the zygote may forget it.
     Acknowledge { ticket: u32, id: String },
-    /// Prepares a detached mount (the message's descriptor) for a worker: translated owners, read-only.
-    Directory { ticket: u32, owner: u32, group: u32, outside: u32, read_only: bool },
+    /// Prepares a detached mount (the message's descriptor) for a worker: `owner` and `group` translated to `outside`,
+    /// read-only. Where its file system cannot translate, refused, or left as it is if the worker may be a `stranger`
+    /// there.
+    Directory { ticket: u32, owner: u32, group: u32, outside: u32, read_only: bool, stranger: bool },
     /// Ends when the last sandbox has; sent by `system stop`.
     Stop { ticket: u32 },
 }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::fs::fstat;
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::SendFlags;
 
@@ -9,7 +10,7 @@ use super::super::launch::launch;
 use super::super::protocol::{Event, Failure, FailureKind, Request, VERSION};
 use super::super::record::{Phase, Record};
 use super::Zygote;
-use super::children::failure;
+use super::children::{UNTRANSLATED, failure};
 use crate::plan::{Plan, Streams};
 use crate::step::{IdMap, Slot};
 use crate::sys::{self, MountAttributes};
@@ -35,8 +36,9 @@ impl Zygote {
                 self.tell(&Event::Done { ticket }, &[]);
             }
             Request::Acknowledge { ticket, id } => self.acknowledge(ticket, &id),
-            Request::Directory { ticket, owner, group, outside, read_only } => {
-                self.directory(ticket, (owner, group), outside, read_only, descriptors);
+            Request::Directory { ticket, owner, group, outside, read_only, stranger } => {
+                let wanted = Directory { owner, group, outside, read_only, stranger };
+                self.directory(ticket, wanted, descriptors);
             }
             Request::Stop { ticket } => {
                 self.stopping = true;
@@ -170,23 +172,20 @@ impl Zygote {
 
     /// Finishes a detached mount for a worker: no setuid programs or devices; owners translated so that
     /// the folder's owner is the worker's user.
-    fn directory(&mut self, ticket: u32, from: (u32, u32), outside: u32, read_only: bool, fds: Vec<OwnedFd>) {
+    fn directory(&mut self, ticket: u32, wanted: Directory, fds: Vec<OwnedFd>) {
         let Some(mount) = fds.into_iter().next() else {
             return self.refuse(ticket, FailureKind::Failed, "prepare a directory: no mount came along".to_owned());
         };
-        match self.finish_directory(&mount, from, outside, read_only) {
-            Ok(()) => self.tell(&Event::Done { ticket }, &[mount.as_fd()]),
-            Err(errno) => self.refuse(ticket, FailureKind::Failed, format!("prepare a directory: {errno}")),
-        }
+        let text = match self.finish_directory(&mount, wanted) {
+            Ok(()) => return self.tell(&Event::Done { ticket }, &[mount.as_fd()]),
+            Err(Errno::INVAL) => UNTRANSLATED.to_owned(),
+            Err(errno) => errno.to_string(),
+        };
+        self.refuse(ticket, FailureKind::Failed, format!("prepare a directory: {text}"));
     }
 
-    fn finish_directory(
-        &mut self,
-        mount: &OwnedFd,
-        (owner, group): (u32, u32),
-        outside: u32,
-        read_only: bool,
-    ) -> rustix::io::Result<()> {
+    fn finish_directory(&mut self, mount: &OwnedFd, wanted: Directory) -> rustix::io::Result<()> {
+        let Directory { owner, group, outside, read_only, stranger } = wanted;
         let read_only = if read_only { sys::RDONLY } else { 0 };
         // Not noexec: compiled code is mapped executable from such a folder. Executing programs is the filter's matter.
         let set = sys::NOSUID | sys::NODEV | read_only;
@@ -198,9 +197,19 @@ impl Zygote {
         let namespace = self.namespaces.get(map(owner), map(group))?.as_fd();
         let change = MountAttributes { set: sys::IDMAP, user_namespace: Some(namespace), ..Default::default() };
         match sys::mount_setattr(mount.as_fd(), change) {
-            // A file system without translated owners: the worker sees the folder as a stranger.
-            Err(Errno::INVAL) => Ok(()),
+            // Everybody may read what is in there: nothing is lost by not being its owner.
+            Err(Errno::INVAL) if stranger && fstat(mount)?.st_mode & 0o005 == 0o005 => Ok(()),
             other => other,
         }
     }
+}
+
+/// What a worker's directory is to become.
+#[derive(Debug, Clone, Copy)]
+struct Directory {
+    owner: u32,
+    group: u32,
+    outside: u32,
+    read_only: bool,
+    stranger: bool,
 }

@@ -138,6 +138,10 @@ fn kill(record: &Record) {
     }
 }
 
+/// What EINVAL of an idmapped mount means to people (mount_setattr(2)).
+pub(super) const UNTRANSLATED: &str =
+    "its file system has no mounts with translated owners (ext4, xfs and btrfs have them, tmpfs from Linux 6.3 on)";
+
 /// A failed step as one sentence and what a caller can do about it.
 pub(super) fn failure(plan: &Plan, step: usize, errno: Errno) -> Failure {
     let action = plan.steps.get(step.wrapping_sub(1)).map(|step| &step.action);
@@ -146,7 +150,11 @@ pub(super) fn failure(plan: &Plan, step: usize, errno: Errno) -> Failure {
         (Some(Action::Execute { .. }), _) => FailureKind::NotExecutable,
         _ => FailureKind::Failed,
     };
-    Failure { kind, text: format!("{}: {}", plan.describe(step), sentence(errno)) }
+    let text = match (action, errno) {
+        (Some(Action::TranslateOwners { .. }), Errno::INVAL) => UNTRANSLATED.to_owned(),
+        _ => sentence(errno),
+    };
+    Failure { kind, text: format!("{}: {text}", plan.describe(step)) }
 }
 
 /// The kernel's words, in lower case and without the number.
