@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chmodat, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chmodat, fstat, openat, statat, unlinkat};
 use rustix::io::{Errno, Result};
 
 /// Removes `path` and all beneath it; absent is fine. The last component is not followed. May take long: not for an
@@ -33,36 +33,51 @@ pub(crate) fn remove_tree_in(parent: impl AsFd, name: impl AsRef<OsStr>) -> io::
     if removed(parent, &name)? {
         return Ok(());
     }
-    let top = open(parent, &name)?;
-    let mut pulled = 0;
-    // What a round pulls up, the next one finds; a round that finds nothing has emptied the folder.
-    while round(top.as_fd(), &mut pulled)? {}
-    drop(top);
+    empty(open(parent, &name)?)?;
     match unlinkat(parent, &name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// Removes what `top` holds; what its folders hold is removed or pulled up into `top`. Tells whether there was anything.
-fn round(top: BorrowedFd<'_>, pulled: &mut u64) -> Result<bool> {
-    let mut any = false;
-    for name in names(top)? {
-        let name = name?;
-        any = true;
-        if removed(top, &name)? {
+/// Walks down and, by `..`, up again; that `..` is the folder one came from is verified.
+fn empty(mut folder: OwnedFd) -> Result<()> {
+    let mut above: Vec<(CString, (u64, u64))> = Vec::new();
+    loop {
+        if let Some(name) = first_full(folder.as_fd())? {
+            let below = open(folder.as_fd(), &name)?;
+            above.push((name, identity(folder.as_fd())?));
+            folder = below;
             continue;
         }
-        let folder = open(top, &name)?;
-        for child in names(folder.as_fd())? {
-            let child = child?;
-            if !removed(folder.as_fd(), &child)? {
-                pull_up(folder.as_fd(), &child, top, pulled)?;
-            }
+        let Some((name, expected)) = above.pop() else { return Ok(()) };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let up = openat(&folder, c"..", flags, Mode::empty())?;
+        if identity(up.as_fd())? != expected {
+            return Err(Errno::STALE);
         }
-        unlinkat(top, &name, AtFlags::REMOVEDIR)?;
+        match unlinkat(&up, &name, AtFlags::REMOVEDIR) {
+            // A listing may pass over a name while others are removed: then it is found and entered once more.
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => folder = up,
+            Err(errno) => return Err(errno),
+        }
     }
-    Ok(any)
+}
+
+/// Removes what can be removed at once; gives the first folder that holds something.
+fn first_full(folder: BorrowedFd<'_>) -> Result<Option<CString>> {
+    for name in names(folder)? {
+        let name = name?;
+        if !removed(folder, &name)? {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+fn identity(folder: BorrowedFd<'_>) -> Result<(u64, u64)> {
+    let stat = fstat(folder)?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 /// Removes a file or an empty folder; `false` for a folder that holds something.
@@ -95,21 +110,6 @@ fn open(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
     openat(parent, name, flags, Mode::empty())
 }
 
-/// Moves a folder up under a name that is free.
-fn pull_up(from: BorrowedFd<'_>, name: &CStr, top: BorrowedFd<'_>, pulled: &mut u64) -> Result<()> {
-    // The kernel wants write permission on the moved folder itself: its `..` changes.
-    drop(open(from, name)?);
-    loop {
-        *pulled += 1;
-        let target = CString::new(format!(".pulled-{pulled}")).map_err(|_| Errno::INVAL)?;
-        match renameat(from, name, top, &target) {
-            // Taken by a stranger's own name.
-            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
-            other => return other,
-        }
-    }
-}
-
 fn names(folder: BorrowedFd<'_>) -> Result<impl Iterator<Item = Result<CString>>> {
     let entries = Dir::read_from(folder)?;
     let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_owned()));
@@ -139,8 +139,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let tree = dir.path().join("tree");
         fs::create_dir(&tree).unwrap();
-        dig(&tree, "a", 30_000);
-        dig(&tree, ".pulled-1", 300);
+        dig(&tree, "a", 5_000);
+        dig(&tree, "b", 300);
         let small = std::thread::Builder::new().stack_size(64 << 10);
         small.spawn(move || remove_tree(&tree)).unwrap().join().unwrap().unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);

@@ -97,6 +97,7 @@ async fn taken_over(
     stdin: Option<bool>,
 ) {
     let Ok((socket, early)) = take_over(upgrade).await else { return };
+    let Ok(gone) = rustix::io::fcntl_dupfd_cloexec(&socket, 3) else { return };
     let (reader, mut writer) = socket.into_split();
     let input = match stdin {
         Some(once) => Some(tokio::spawn(feed(container.clone(), early.chain_reader(reader), once))),
@@ -110,7 +111,10 @@ async fn taken_over(
             }
         }
     };
-    output.await;
+    tokio::select! {
+        () = output => {}
+        () = hung_up(gone) => {}
+    }
     // Told to the client before the reading half is let go, which would look like a broken connection.
     let _ = writer.shutdown().await;
     if let Some(input) = input {
@@ -127,6 +131,24 @@ impl ChainReader for Bytes {
     fn chain_reader(self, reader: OwnedReadHalf) -> impl AsyncRead + Send + Unpin + 'static {
         AsyncReadExt::chain(std::io::Cursor::new(self), reader)
     }
+}
+
+/// How often a client is looked after whose container prints nothing: what is not written tells nobody that its reader is
+/// gone, and every such connection would hold a descriptor until the container's end.
+const LOOK: std::time::Duration = std::time::Duration::from_secs(5);
+
+async fn hung_up(socket: std::os::fd::OwnedFd) {
+    while !is_hung_up(&socket) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Whether the client has closed the connection, not only its writing half.
+fn is_hung_up(socket: impl std::os::fd::AsFd) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::new(&socket, PollFlags::empty())];
+    let polled = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    polled.is_ok() && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
 }
 
 /// A client that may not write may still go away; nothing else is expected of it.
@@ -173,4 +195,19 @@ async fn stdin(container: &Container) -> Option<Stdin> {
     let ready = news.wait_for(|news| news.status == Status::Running || news.gone).await;
     let gone = ready.is_ok_and(|news| news.gone);
     if gone { None } else { container.sandbox()?.stdin() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_has_only_finished_writing_is_still_there() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(!is_hung_up(&ours));
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(!is_hung_up(&ours));
+        drop(theirs);
+        assert!(is_hung_up(&ours));
+    }
 }
