@@ -73,7 +73,8 @@ pub(crate) fn size(call: &Call) -> Result<(u16, u16), Failure> {
     Ok((number("h")?, number("w")?))
 }
 
-async fn joined(task: tokio::task::JoinHandle<crate::Result<()>>) -> Result<(), Failure> {
+/// What came of a task of its own, which a client that hangs up does not end.
+pub(crate) async fn joined<T>(task: tokio::task::JoinHandle<crate::Result<T>>) -> Result<T, Failure> {
     match task.await {
         Ok(result) => Ok(result?),
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::api::body;
 use crate::api::call::{Call, Query};
+use crate::api::containers::joined;
 use crate::api::reply::{Answer, Failure, json};
 use crate::host::Host;
 use crate::request::Request;
@@ -15,7 +16,9 @@ use crate::request::Request;
 /// Makes a container.
 pub(crate) async fn create(host: &Arc<Host>, call: Call) -> Answer {
     let request = request(call).await?;
-    let created = host.create(request).await?;
+    // In a task of its own: a client that hangs up does not leave a compiler behind that nobody waits for.
+    let host = host.clone();
+    let created = joined(tokio::spawn(async move { host.create(request).await })).await?;
     let answer = ContainerCreateResponse { id: created.container.id().to_owned(), warnings: created.warnings };
     Ok(json(StatusCode::CREATED, &answer))
 }

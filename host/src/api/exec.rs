@@ -30,7 +30,8 @@ pub(crate) async fn create(host: &Arc<Host>, id: &str, call: Call) -> Answer {
 }
 
 /// `POST /exec/{id}/start`: the connection first, then the program, as dockerd does: what goes wrong with the program
-/// is said on the stream, and its code is found by inspect.
+/// is said on the stream, and its code is found by inspect. The program begins in a task of its own: a client that hangs up
+/// meanwhile does not leave one whose output nobody reads.
 pub(crate) async fn start(host: &Arc<Host>, id: &str, call: Call) -> Answer {
     let exec = host.execs.find(id)?;
     exec.container.running()?;
@@ -41,15 +42,24 @@ pub(crate) async fn start(host: &Arc<Host>, id: &str, call: Call) -> Answer {
     let upgrading = call.wants_upgrade();
     let config: ExecStartConfig = body::json(call.body).await?;
     if config.detach == Some(true) {
-        let sandbox = host.exec_start(&exec).await?;
-        tokio::spawn(finish_alone(host.clone(), exec, sandbox));
+        let host = host.clone();
+        containers::joined(tokio::spawn(async move {
+            let sandbox = host.exec_start(&exec).await?;
+            tokio::spawn(finish_alone(host, exec, sandbox));
+            Ok(())
+        }))
+        .await?;
         return Ok(empty(StatusCode::OK));
     }
     let framed = exec.config.tty != Some(true);
     let media_type = media_type(framed, version);
     if !upgrading {
-        let sandbox = host.exec_start(&exec).await?;
-        return Ok(with_type(StatusCode::OK, media_type, streamed(host.clone(), exec, sandbox, framed)));
+        let host = host.clone();
+        let started = tokio::spawn(async move {
+            let sandbox = host.exec_start(&exec).await?;
+            Ok(streamed(host, exec, sandbox, framed))
+        });
+        return Ok(with_type(StatusCode::OK, media_type, containers::joined(started).await?));
     }
     tokio::spawn(taken_over(host.clone(), exec, call.upgrade, framed));
     Ok(switching(media_type))

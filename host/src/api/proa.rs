@@ -5,9 +5,9 @@ use std::sync::Arc;
 use hyper::StatusCode;
 
 use crate::api::call::Call;
+use crate::api::containers::joined;
 use crate::api::create;
 use crate::api::reply::{Answer, done, with_type};
-use crate::error::Error;
 use crate::host::Host;
 
 /// `POST /proa/stop`: ends every workload of the root, then zygote and workers, answers 204, and the host goes. Whoever
@@ -15,16 +15,14 @@ use crate::host::Host;
 pub(crate) async fn stop(host: &Arc<Host>) -> Answer {
     let host = host.clone();
     // A client that hangs up does not leave half of it running.
-    match tokio::spawn(async move { host.stop_all().await }).await {
-        Ok(result) => result?,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => return Err(Error::Stopping.into()),
-    }
+    joined(tokio::spawn(async move { host.stop_all().await })).await?;
     done()
 }
 
 /// `POST /proa/plan`: the body of `containers/create`; the plan as text, a step or grant a line. Runs nothing.
 pub(crate) async fn plan(host: &Arc<Host>, call: Call) -> Answer {
-    let plan = host.plan(create::request(call).await?).await?;
+    let (host, request) = (host.clone(), create::request(call).await?);
+    // As a create's: what it needs compiled is compiled to the end.
+    let plan = joined(tokio::spawn(async move { host.plan(request).await })).await?;
     Ok(with_type(StatusCode::OK, "text/plain; charset=utf-8", plan.into_bytes().into()))
 }
