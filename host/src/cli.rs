@@ -12,6 +12,7 @@ mod create;
 mod demo;
 mod door;
 mod each;
+mod escape;
 mod exec;
 mod failure;
 mod host;

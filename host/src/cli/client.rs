@@ -270,6 +270,11 @@ impl Input {
         // The host may be gone already; then there is nothing to end.
         let _ = self.0.shutdown(Shutdown::Write);
     }
+
+    /// Ends both directions, so that whoever reads the guest's output comes to its end; the guest goes on.
+    pub(crate) fn leave(self) {
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
 }
 
 impl Write for Input {

@@ -131,7 +131,9 @@ fn take_part(
     }
     let copied = session::copy(streams, options);
     drop(raw);
-    copied?;
+    if copied? == session::Left::Detached {
+        return Ok(0);
+    }
     // The first connection may have been idle for long.
     let mut client = client.another()?;
     loop {

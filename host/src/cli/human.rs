@@ -36,7 +36,7 @@ pub(crate) fn moment(then: i64) -> String {
     format!("{} {} +0000 UTC", &text[..10], &text[11..19])
 }
 
-/// Four significant digits in decimal units, as `docker images` has them: `1.23MB`.
+/// Three significant digits in decimal units, without zeros at their end, as `docker images` has them: `1.23MB`.
 pub(crate) fn size(bytes: u64) -> String {
     scaled(bytes as f64, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB"])
 }
@@ -57,7 +57,9 @@ fn scaled(mut number: f64, base: f64, units: &[&str]) -> String {
         n if n >= 10.0 => 1,
         _ => 2,
     };
-    format!("{number:.digits$}{}", units[unit])
+    let number = format!("{number:.digits$}");
+    let number = if digits == 0 { &number } else { number.trim_end_matches('0').trim_end_matches('.') };
+    format!("{number}{}", units[unit])
 }
 
 /// An id or digest as people read it: twelve digits.
@@ -92,9 +94,14 @@ mod tests {
         ] {
             assert_eq!(duration(seconds), expected);
         }
-        for (bytes, expected) in
-            [(0, "0B"), (999, "999B"), (77_214, "77.2kB"), (1_234_567, "1.23MB"), (123_456_789, "123MB")]
-        {
+        for (bytes, expected) in [
+            (0, "0B"),
+            (999, "999B"),
+            (77_214, "77.2kB"),
+            (95_000, "95kB"),
+            (1_234_567, "1.23MB"),
+            (123_456_789, "123MB"),
+        ] {
             assert_eq!(size(bytes), expected);
         }
         assert_eq!(shorten("abcdef", 4), "abc…");

@@ -76,9 +76,9 @@ pub(crate) fn run(mut args: ImagesArgs, door: &Door) -> anyhow::Result<u8> {
     }
     let rows: Vec<Row<'_>> = images.iter().flat_map(rows).collect();
     if format != Format::Table {
-        for row in &rows {
-            writeln!(out, "{}", format.line(&object(row, id(row.image)))?)?;
-        }
+        let objects: Vec<Value> = rows.iter().map(|row| object(row, id(row.image))).collect();
+        let heads = [("ID", "IMAGE ID"), ("CreatedAt", "CREATED AT"), ("CreatedSince", "CREATED")];
+        format.print(&mut out, &heads, &objects)?;
     } else if args.digests {
         let cells = rows.iter().map(|row| {
             let [repository, tag, rest @ ..] = cells(row, id(row.image));

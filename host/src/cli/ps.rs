@@ -26,6 +26,9 @@ pub(crate) struct PsArgs {
     /// Only those for which NAME=VALUE holds, such as status=exited or name=web
     #[arg(short, long, value_name = "NAME=VALUE")]
     filter: Vec<String>,
+    /// Only the newest
+    #[arg(short, long, conflicts_with = "last")]
+    latest: bool,
     /// Only the newest N
     #[arg(short = 'n', long, value_name = "N")]
     last: Option<u32>,
@@ -65,9 +68,10 @@ struct Port {
 pub(crate) fn run(args: PsArgs, door: &Door) -> anyhow::Result<u8> {
     let format = Format::parse(args.format.as_deref())?;
     let filters = filters(&args.filter)?;
+    let last = if args.latest { Some(1) } else { args.last };
     let path = Query::new("/containers/json")
-        .flag("all", args.all || args.last.is_some())
-        .maybe("limit", args.last.map(|last| last.to_string()).as_deref())
+        .flag("all", args.all || last.is_some())
+        .maybe("limit", last.map(|last| last.to_string()).as_deref())
         .maybe("filters", filters.as_deref())
         .into_path();
     let rows: Vec<Row> = Client::connect(door)?.get(&path)?;
@@ -78,9 +82,9 @@ pub(crate) fn run(args: PsArgs, door: &Door) -> anyhow::Result<u8> {
         let cells: Vec<[String; 7]> = rows.iter().map(|row| cells(row, args.no_trunc)).collect();
         table::print(&mut out, ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"], &cells)?;
     } else {
-        for row in &rows {
-            writeln!(out, "{}", format.line(&object(row, args.no_trunc))?)?;
-        }
+        let objects: Vec<Value> = rows.iter().map(|row| object(row, args.no_trunc)).collect();
+        let heads = [("ID", "CONTAINER ID"), ("CreatedAt", "CREATED AT"), ("RunningFor", "CREATED")];
+        format.print(&mut out, &heads, &objects)?;
     }
     Ok(0)
 }
@@ -107,7 +111,8 @@ fn image(row: &Row, whole: bool) -> &str {
 
 fn command(row: &Row, whole: bool) -> String {
     let command = if whole { row.command.clone() } else { shorten(&row.command, 20) };
-    format!("\"{command}\"")
+    // Quoted as Go does, and so Docker.
+    format!("\"{}\"", command.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n").replace('\t', r"\t"))
 }
 
 fn cells(row: &Row, whole: bool) -> [String; 7] {

@@ -4,7 +4,8 @@ use clap::Args;
 
 use super::client::{Client, Error};
 use super::door::Door;
-use super::each::each;
+use super::each::each_found;
+use super::failure::report;
 use super::query::{Query, encode};
 
 /// `proa rm`.
@@ -22,13 +23,16 @@ pub(crate) struct RmArgs {
 
 pub(crate) fn run(args: RmArgs, door: &Door) -> anyhow::Result<u8> {
     let mut client = Client::connect(door)?;
-    each(&args.containers, |name| {
+    each_found(&args.containers, |name| {
         let path =
             Query::new(format!("/containers/{}", encode(name))).flag("force", args.force).flag("v", args.volumes);
         match client.delete(&path.into_path()) {
             // As Docker since 20.10: -f means that it shall be gone.
-            Err(Error::Refused { status: 404, .. }) if args.force => Ok(name.to_owned()),
-            other => other.map(|_| name.to_owned()).map_err(Into::into),
+            Err(error @ Error::Refused { status: 404, .. }) if args.force => {
+                report(&error.into());
+                Ok(None)
+            }
+            other => other.map(|_| Some(name.to_owned())).map_err(Into::into),
         }
     })
 }

@@ -13,6 +13,7 @@ pub(crate) mod request;
 use std::io::Write;
 
 use clap::Parser;
+use proa_registry::Reference;
 use serde::Deserialize;
 
 use self::args::{Pull, RunArgs};
@@ -87,7 +88,9 @@ pub(crate) fn create(client: &mut Client, mut request: Request) -> anyhow::Resul
     let id = match post(client, &request) {
         Err(error) if request.pull == Pull::Missing && is_missing_image(&error) => {
             if !request.quiet {
-                writeln!(std::io::stderr(), "Unable to find image '{}' locally", request.body.image)?;
+                let image =
+                    Reference::parse(&request.body.image).map_or(request.body.image.clone(), |name| name.familiar());
+                writeln!(std::io::stderr(), "Unable to find image '{image}' locally")?;
             }
             pull(client, &request)?;
             post(client, &request)?
@@ -128,6 +131,10 @@ pub(crate) fn start(client: &mut Client, id: &str) -> anyhow::Result<()> {
 /// it; Docker's own client looks at the words too.
 pub(crate) fn start_code(error: &client::Error) -> u8 {
     let client::Error::Refused { message, .. } = error else { return 125 };
+    // What else is missing or forbidden, such as a directory to mount, is no fault of the program.
+    if !message.contains("exec: ") {
+        return 125;
+    }
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if says(&["executable file not found", "no such file or directory"]) {
         127

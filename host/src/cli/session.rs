@@ -1,6 +1,8 @@
 //! A caller at a container: its streams, its terminal and its signals, until the container's end.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::Context;
@@ -10,7 +12,7 @@ use signal_hook::iterator::Signals;
 
 use super::client::{self, Client, Hijacked, Payload, copy_frames, copy_raw};
 use super::query::{Query, encode};
-use super::{Failure, run, terminal};
+use super::{Failure, escape, run, terminal};
 
 /// How the caller takes part.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +46,9 @@ pub(crate) fn run(mut client: Client, id: &str, options: Options) -> anyhow::Res
     let copied = copy(streams, options);
     drop(raw);
     // Not waited for when the reader of our output is gone: the container may go on for ever.
-    copied.context("copy the container's output")?;
+    if copied.context("copy the container's output")? == Left::Detached {
+        return Ok(0);
+    }
     let waited = waiting.json::<Waited>();
     signals.close();
     waited.map_err(|error| lost(error, id))?.into_code()
@@ -63,7 +67,9 @@ pub(crate) fn join(client: Client, id: &str, options: Options) -> anyhow::Result
     }
     let copied = copy(streams, options);
     drop(raw);
-    copied.context("copy the container's output")?;
+    if copied.context("copy the container's output")? == Left::Detached {
+        return Ok(0);
+    }
     let waited = waiter.receive("POST", &wait).and_then(|answer| answer.json::<Waited>());
     signals.close();
     waited?.into_code()
@@ -131,21 +137,43 @@ pub(crate) fn enter_raw(options: Options) -> anyhow::Result<Option<terminal::Raw
         .context("take the terminal")
 }
 
-/// Copies both ways until the guest's output ends.
-pub(crate) fn copy(mut streams: Hijacked, options: Options) -> io::Result<()> {
+/// Why a session is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// The guest's output has ended.
+    Ended,
+    /// The caller typed the keys to leave.
+    Detached,
+}
+
+/// Copies both ways until the guest's output ends or the caller leaves.
+pub(crate) fn copy(mut streams: Hijacked, options: Options) -> io::Result<Left> {
+    let detached = Arc::new(AtomicBool::new(false));
     if options.stdin {
-        let mut input = streams.input()?;
+        let (mut input, detached) = (streams.input()?, Arc::clone(&detached));
         // Left behind when the output ends: a read of the caller's terminal cannot be called off.
         thread::spawn(move || {
-            let _ = copy_raw(io::stdin(), &mut input);
+            if !options.tty {
+                let _ = copy_raw(io::stdin(), &mut input);
+            } else if let Ok(true) = escape::copy_until_escape(io::stdin(), &mut input) {
+                detached.store(true, Ordering::SeqCst);
+                return input.leave();
+            }
             input.close();
         });
     }
-    if options.tty {
+    let copied = if options.tty {
         copy_raw(&mut streams, &mut io::stdout().lock())
     } else {
         copy_frames(&mut streams, &mut io::stdout().lock(), &mut io::stderr().lock())
+    };
+    if detached.load(Ordering::SeqCst) {
+        terminal::restore();
+        // Docker's words; the caller's next prompt begins a line of its own.
+        writeln!(io::stderr(), "read escape sequence")?;
+        return Ok(Left::Detached);
     }
+    copied.map(|()| Left::Ended)
 }
 
 /// A thread that waits for signals.

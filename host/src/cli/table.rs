@@ -14,6 +14,21 @@ pub(crate) fn print<const N: usize>(out: &mut impl Write, head: [&str; N], rows:
     rows.iter().try_for_each(|row| line(out, &widths, row.iter().map(String::as_str)))
 }
 
+/// Prints lines whose cells stand between tabs; the first is the head.
+pub(crate) fn align(out: &mut impl Write, lines: &[String]) -> io::Result<()> {
+    let mut widths = Vec::new();
+    for line in lines {
+        for (column, cell) in line.split('\t').enumerate() {
+            let width = cell.chars().count();
+            match widths.get_mut(column) {
+                Some(widest) => *widest = width.max(*widest),
+                None => widths.push(width),
+            }
+        }
+    }
+    lines.iter().try_for_each(|text| line(out, &widths, text.split('\t')))
+}
+
 fn line<'a>(out: &mut impl Write, widths: &[usize], cells: impl Iterator<Item = &'a str>) -> io::Result<()> {
     let mut text = String::new();
     for (column, (width, cell)) in widths.iter().zip(cells).enumerate() {

@@ -1,7 +1,11 @@
 //! `--format`: `json`, or the simple part of Docker's templates: fields by their path and the function `json`.
 
+use std::io::Write;
+
 use anyhow::bail;
 use serde_json::Value;
+
+use super::table;
 
 /// How a verb prints what it found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +16,8 @@ pub(crate) enum Format {
     Json,
     /// Text and fields.
     Template(Vec<Piece>),
+    /// The same after the word `table`: a head first, and what stands between tabs in columns.
+    Columns(Vec<Piece>),
 }
 
 /// One piece of a template.
@@ -29,7 +35,10 @@ impl Format {
         match format {
             None | Some("" | "table") => Ok(Format::Table),
             Some("json" | "{{json .}}") => Ok(Format::Json),
-            Some(template) => Ok(Format::Template(pieces(template)?)),
+            Some(template) => match template.strip_prefix("table ") {
+                Some(columns) => Ok(Format::Columns(pieces(columns)?)),
+                None => Ok(Format::Template(pieces(template)?)),
+            },
         }
     }
 
@@ -37,8 +46,21 @@ impl Format {
     pub(crate) fn line(&self, object: &Value) -> anyhow::Result<String> {
         match self {
             Format::Table | Format::Json => Ok(serde_json::to_string(object)?),
-            Format::Template(pieces) => pieces.iter().map(|piece| render(piece, object)).collect(),
+            Format::Template(pieces) | Format::Columns(pieces) => {
+                pieces.iter().map(|piece| render(piece, object)).collect()
+            }
         }
+    }
+
+    /// All objects' lines; `heads` are the columns whose heads are not their names in capitals.
+    pub(crate) fn print(&self, out: &mut impl Write, heads: &[(&str, &str)], objects: &[Value]) -> anyhow::Result<()> {
+        let lines = objects.iter().map(|object| self.line(object));
+        let Format::Columns(pieces) = self else {
+            return lines.into_iter().try_for_each(|line| Ok(writeln!(out, "{}", line?)?));
+        };
+        let head = pieces.iter().map(|piece| head(piece, heads)).collect();
+        let all = std::iter::once(Ok(head)).chain(lines).collect::<anyhow::Result<Vec<String>>>()?;
+        Ok(table::align(out, &all)?)
     }
 }
 
@@ -65,6 +87,17 @@ fn pieces(template: &str) -> anyhow::Result<Vec<Piece>> {
         pieces.push(Piece::Text(unescape(rest)));
     }
     Ok(pieces)
+}
+
+fn head(piece: &Piece, heads: &[(&str, &str)]) -> String {
+    match piece {
+        Piece::Text(text) => text.clone(),
+        Piece::Field(path) | Piece::Json(path) => {
+            let name = path.last().map_or("", String::as_str);
+            let known = heads.iter().find(|(field, _)| *field == name);
+            known.map_or_else(|| name.to_uppercase(), |(_, head)| (*head).to_owned())
+        }
+    }
 }
 
 fn unescape(text: &str) -> String {
@@ -116,5 +149,14 @@ mod tests {
         check("{{.Nothing}}", None);
         check("{{range .State}}", None);
         check("{{.Name", None);
+    }
+
+    #[test]
+    fn a_table_of_a_template_has_a_head() {
+        let mut out = Vec::new();
+        let format = Format::parse(Some("table {{.ID}}\\t{{.Names}}")).expect("a format");
+        let rows = [json!({"ID": "0123456789ab", "Names": "web"})];
+        format.print(&mut out, &[("ID", "CONTAINER ID")], &rows).expect("memory");
+        assert_eq!(String::from_utf8_lossy(&out), "CONTAINER ID   NAMES\n0123456789ab   web\n");
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn run(args: VersionArgs, door: &Door) -> anyhow::Result<u8> {
         "Version": env!("CARGO_PKG_VERSION"),
         "ApiVersion": client::VERSION,
         "Os": std::env::consts::OS,
-        "Arch": std::env::consts::ARCH,
+        "Arch": arch(std::env::consts::ARCH),
     });
     let mut out = std::io::stdout().lock();
     if format != Format::Table {
@@ -38,6 +38,15 @@ pub(crate) fn run(args: VersionArgs, door: &Door) -> anyhow::Result<u8> {
     section(&mut out, "Client", Some(&client))?;
     section(&mut out, "Server", server.as_ref())?;
     Ok(0)
+}
+
+/// An architecture under the name that Docker and OCI use.
+fn arch(rust: &str) -> &str {
+    match rust {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
 
 fn section(out: &mut impl Write, name: &str, facts: Option<&Value>) -> std::io::Result<()> {
