@@ -27,6 +27,7 @@ fn main() -> ExitCode {
                 bounds_stand_in_the_group_and_are_seen_from_inside,
                 a_worker_of_its_own_is_bound_by_its_group,
                 a_read_only_root_has_its_working_directory,
+                no_device_of_the_machine_is_opened,
                 what_root_in_a_user_namespace_makes_is_nobodys,
                 a_wasm_guest_owns_its_folder_or_is_refused_it,
                 guests_survive_their_host,
@@ -117,6 +118,18 @@ fn a_worker_of_its_own_is_bound_by_its_group() -> Result<()> {
 
 fn a_read_only_root_has_its_working_directory() -> Result<()> {
     says("read-only", 0, "/not/there")
+}
+
+/// There is no controller for this in v2: a program of eBPF is on the group.
+fn no_device_of_the_machine_is_opened() -> Result<()> {
+    for isolation in NATIVE {
+        let devices = step(&format!("devices-{isolation}"))?;
+        let refused = |line: &&str| line.contains("not permitted") || line.contains("ermission denied");
+        ensure!(devices.text.lines().filter(|line| *line == "own" || *line == "theirs").count() == 2, "{devices:?}");
+        ensure!(devices.text.lines().filter(refused).count() == 3, "{devices:?}");
+    }
+    ensure!(step("devices-linux")?.text.contains("not permitted"), "root is kept by the group, not by owners");
+    Ok(())
 }
 
 fn what_root_in_a_user_namespace_makes_is_nobodys() -> Result<()> {

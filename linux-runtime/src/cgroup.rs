@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use serde::{Deserialize, Serialize};
 
+mod devices;
 mod leave;
 mod limits;
 mod remove;
 mod usage;
 
 pub use leave::leave;
-pub(crate) use limits::{Bound, lower};
+pub(crate) use limits::{Bound, device_program, lower};
 pub use remove::{kill_all, remove, remove_leftovers, remove_parent};
 pub use usage::{Usage, usage};
 

@@ -225,6 +225,7 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
         | Action::OpenRoot { .. }
         | Action::OpenSource { .. }
         | Action::CreateCgroup { .. }
+        | Action::FilterDevices { .. }
         | Action::OpenCgroup { .. }
         | Action::OpenOomEvents { .. }
         | Action::KeepUserNamespace { .. }

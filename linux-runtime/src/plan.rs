@@ -106,6 +106,7 @@ impl Plan {
         let opened = draft.open_files(&request.files, user)?;
         let sources = draft.open_sources(spec)?;
         let groups = draft.create_cgroups(request.group, linux.resources().as_ref(), facts)?;
+        draft.filter_devices(request.group, linux.resources().as_ref(), facts)?;
         draft.clone_child(namespaces, user, &groups);
         let root = draft.assemble_root(opened, user, facts)?;
         let dev = mounts::dev(spec).map(|mount| draft.make_dev(mount, &linux, process, user)).transpose()?;

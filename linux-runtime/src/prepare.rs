@@ -36,13 +36,13 @@ impl Prepared {
     pub fn new(plan: &Plan) -> Result<Prepared> {
         let mut prepared = Prepared::default();
         for (at, step) in plan.steps.iter().enumerate().filter(|(_, step)| step.actor == Actor::Host) {
-            let (slot, fd) = open(&step.action).map_err(|source| Error::Prepare {
+            let opened = execute(&step.action).map_err(|source| Error::Prepare {
                 number: at + 1,
                 of: plan.steps.len(),
                 what: step.action.to_string(),
                 source,
             })?;
-            prepared.add(slot, fd);
+            opened.into_iter().for_each(|(slot, fd)| prepared.add(slot, fd));
         }
         Ok(prepared)
     }
@@ -51,6 +51,18 @@ impl Prepared {
     pub fn add(&mut self, slot: Slot, fd: OwnedFd) {
         self.slots.push(slot);
         self.descriptors.push(fd);
+    }
+}
+
+fn execute(action: &Action) -> io::Result<Option<(Slot, OwnedFd)>> {
+    match action {
+        Action::FilterDevices { hierarchy, group, program } => {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let directory = openat(CWD, path(hierarchy).join(path(group)), flags, Mode::empty())?;
+            sys::attach_device_program(directory.as_fd(), program)?;
+            Ok(None)
+        }
+        action => open(action).map(Some),
     }
 }
 

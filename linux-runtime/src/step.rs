@@ -74,6 +74,8 @@ pub enum Action {
     OpenSource { path: CString, recursive: bool, attributes: u64, into: Slot },
     /// One cgroup directory with its limits, `(file, value)` in order.
     CreateCgroup { hierarchy: CString, group: CString, values: Vec<(CString, CString)>, attach: Slot, unified: bool },
+    /// Which devices a v2 group may open, as a program of eBPF: there the controller of v1 is none (Linux 4.15).
+    FilterDevices { hierarchy: CString, group: CString, program: Vec<u64> },
     /// The cgroup of a running container, for one more process in it.
     OpenCgroup { hierarchy: CString, group: CString, attach: Slot, unified: bool },
     /// A file of that cgroup that tells of out-of-memory kills.

@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "the crate's only unsafe code: system calls that rustix does not offer")]
 
 mod clone;
+mod device_program;
 mod exec;
 mod filter;
 mod loopback;
@@ -13,6 +14,7 @@ mod signals;
 mod wipe;
 
 pub(crate) use clone::{Clone, Cloned, clone3, fork};
+pub(crate) use device_program::attach_device_program;
 pub(crate) use exec::{Pointers, execve};
 pub use filter::Instruction;
 pub(crate) use filter::load_filter;

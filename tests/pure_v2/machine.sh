@@ -90,6 +90,13 @@ worker_bounds() {
     proa rm -f $id >/dev/null
 }
 
+# The machine's own devices, brought in by whoever may.
+devices() {
+    proa run --rm --isolation "$1" -v /dev:/machine oci:/images/busybox sh -c \
+        'head -c 1 /dev/zero >/dev/null && echo own; head -c 1 /machine/zero >/dev/null && echo theirs
+         head -c 1 /machine/vda; head -c 1 /machine/mem; echo x >/machine/ttyS0'
+}
+
 owners() {
     local id=$(proa run -d --isolation linux-userns -v /mnt/volume:/volume oci:/images/busybox \
         sh -c 'touch /made; touch /volume/x 2>/dev/null && echo volume; stat -c %u /bin/busybox; id -u; sleep 100')
@@ -148,6 +155,9 @@ for isolation in linux linux-userns; do
 done
 step bounds-wasm-process worker_bounds
 step read-only proa run --rm --isolation linux --read-only -w /not/there oci:/images/busybox pwd
+for isolation in linux linux-userns; do
+    step devices-$isolation devices $isolation
+done
 step owners owners
 step volume-wasm volume
 step volume-tmpfs proa run --rm --isolation wasm -v /tmp:/data oci:/images/probe list /data

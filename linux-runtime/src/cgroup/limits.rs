@@ -1,8 +1,8 @@
 //! OCI resources as values of cgroup files, v1 or v2. Pure.
 
-use oci_spec::runtime::{LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxResources};
+use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
-use super::{Hierarchy, Layout};
+use super::{Hierarchy, Layout, devices};
 use crate::error::{Error, Result};
 
 /// A group to make in one hierarchy: its files and values, in the order they must be written.
@@ -11,10 +11,6 @@ pub(crate) struct Bound<'a> {
     pub(crate) hierarchy: &'a Hierarchy,
     pub(crate) values: Vec<(&'static str, String)>,
 }
-
-/// Docker's device list: null zero full random urandom tty console ptmx and pseudo-terminals.
-const DEVICES: [&str; 8] =
-    ["c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm"];
 
 /// What to make where, for `resources`.
 ///
@@ -51,16 +47,20 @@ pub(crate) fn lower<'a>(layout: &'a Layout, resources: Option<&LinuxResources>) 
     put("cpu", !values.is_empty(), values)?;
     if !unified("cpu") {
         put("cpuacct", false, Vec::new())?;
-        let rules = resources.and_then(|all| all.devices().as_ref());
-        // A machine without the v1 controller has the device filter in eBPF, which is not written yet; there the
-        // absence of CAP_MKNOD and nodev mounts keep devices out.
-        put("devices", false, device_values(rules))?;
     }
+    // Only v1 has this controller; for v2 see [`device_program`].
+    put("devices", false, devices::lines(&devices::rules(resources.and_then(|all| all.devices().as_ref()))))?;
     let values = cpu.map(cpuset_values).unwrap_or_default();
     if !values.is_empty() {
         put("cpuset", true, values)?;
     }
     Ok(bounds)
+}
+
+/// What does for a group of v2 what the controller of v1 does, where there is no such controller.
+pub(crate) fn device_program(layout: &Layout, resources: Option<&LinuxResources>) -> Option<Vec<u64>> {
+    let rules = devices::rules(resources.and_then(|all| all.devices().as_ref()));
+    layout.with("devices").is_none().then(|| devices::program(&rules))
 }
 
 fn memory_values(memory: &LinuxMemory, unified: bool) -> Vec<(&'static str, String)> {
@@ -117,25 +117,6 @@ fn cpuset_values(cpu: &LinuxCpu) -> Vec<(&'static str, String)> {
     let mut values = Vec::new();
     values.extend(cpu.cpus().clone().filter(|cpus| !cpus.is_empty()).map(|cpus| ("cpuset.cpus", cpus)));
     values.extend(cpu.mems().clone().filter(|mems| !mems.is_empty()).map(|mems| ("cpuset.mems", mems)));
-    values
-}
-
-/// Everything denied first, then what the specification allows, then what every container has.
-fn device_values(rules: Option<&Vec<LinuxDeviceCgroup>>) -> Vec<(&'static str, String)> {
-    let mut values = vec![("devices.deny", "a".to_owned())];
-    for rule in rules.into_iter().flatten() {
-        let file = if rule.allow() { "devices.allow" } else { "devices.deny" };
-        let number = |number: Option<i64>| number.map_or_else(|| "*".to_owned(), |number| number.to_string());
-        let access = rule.access().as_deref().unwrap_or("rwm");
-        match rule.typ().unwrap_or(LinuxDeviceType::A) {
-            LinuxDeviceType::A => values.push((file, "a".to_owned())),
-            kind => {
-                let letter = if kind == LinuxDeviceType::B { 'b' } else { 'c' };
-                values.push((file, format!("{letter} {}:{} {access}", number(rule.major()), number(rule.minor()))));
-            }
-        }
-    }
-    values.extend(DEVICES.map(|device| ("devices.allow", device.to_owned())));
     values
 }
 

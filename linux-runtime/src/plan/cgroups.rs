@@ -50,6 +50,21 @@ impl Draft {
         Ok(groups)
     }
 
+    /// Which devices the group may open, where that is a program (v2).
+    pub(super) fn filter_devices(
+        &mut self,
+        group: &str,
+        resources: Option<&LinuxResources>,
+        facts: &Facts,
+    ) -> Result<()> {
+        let unified = cgroup::lower(&facts.cgroups, resources)?.into_iter().find(|bound| bound.hierarchy.unified);
+        if let Some((bound, program)) = unified.zip(cgroup::device_program(&facts.cgroups, resources)) {
+            let hierarchy = c_path(&bound.hierarchy.mount)?;
+            self.push(Actor::Host, Action::FilterDevices { hierarchy, group: c_string(group, "an id")?, program });
+        }
+        Ok(())
+    }
+
     /// The groups of a running container.
     pub(super) fn open_cgroups(&mut self, group: &str, facts: &Facts) -> Result<Groups> {
         let mut groups = Groups::default();

@@ -50,6 +50,10 @@ impl fmt::Display for Action {
                 write!(f, "create cgroup `{}/{}`", bare(hierarchy), bare(group))?;
                 values.iter().try_for_each(|(file, value)| write!(f, " {}={}", bare(file), bare(value)))
             }
+            Action::FilterDevices { hierarchy, group, program } => {
+                let (hierarchy, group) = (bare(hierarchy), bare(group));
+                write!(f, "filter devices of cgroup `{hierarchy}/{group}` by {} instructions", program.len())
+            }
             Action::OpenCgroup { hierarchy, group, .. } => {
                 write!(f, "open cgroup `{}/{}`", bare(hierarchy), bare(group))
             }
