@@ -76,6 +76,8 @@ pub(crate) fn default_filter(kept: u64) -> Result<Vec<Instruction>> {
 const REPORTING: [&str; 3] = ["write", "close", "exit_group"];
 
 /// Only the calls named and [`REPORTING`]; everything else fails with EPERM (`clone3` with ENOSYS: libc then uses `clone`).
+/// `clone` makes threads, neither processes nor namespaces: in a user namespace of its own an escaped guest would have
+/// every capability over what it inherited.
 ///
 /// # Errors
 /// A name that this architecture does not have.
@@ -84,6 +86,12 @@ pub(crate) fn only(names: &[&str]) -> Result<Vec<Instruction>> {
     for name in names.iter().chain(&REPORTING) {
         let number = table::number(name).ok_or_else(|| Error::Plan(format!("unknown system call `{name}`")))?;
         rules.insert(number, Rule::always(ALLOW));
+    }
+    let thread = libc::CLONE_THREAD as u64;
+    if let Some(rule) = table::number("clone").and_then(|clone| rules.get_mut(&clone)) {
+        let only_threads =
+            Test { argument: 0, operator: Operator::Masked(default::NAMESPACES | thread), value: thread };
+        *rule = Rule { clauses: vec![(vec![only_threads], ALLOW)], otherwise: errno(libc::EPERM) };
     }
     if let Some(clone3) = table::number("clone3") {
         rules.entry(clone3).or_insert_with(|| Rule::always(errno(libc::ENOSYS)));

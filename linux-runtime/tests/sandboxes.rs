@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::from_args();
     let lacks = lacks();
-    let cases: [(&str, Case); 17] = [
+    let cases: [(&str, Case); 18] = [
         ("a program's output and exit status come back", output_and_status),
         ("a guest sees only its own processes", own_processes),
         ("root under a user namespace is nobody outside", user_namespace),
@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         ("a read-only root gets its working directory first", read_only_root),
         ("a worker's memory holds nothing of other guests", foreign_secrets),
         ("a terminal comes from the guest's own devpts", terminal),
+        ("a sandbox that was never started ends with its zygote", never_started),
         ("nothing is left: no mount, no process, no cgroup", nothing_left),
     ];
     let required = std::env::var("PROA_TEST_REQUIRE").is_ok_and(|value| value == "all");
@@ -475,6 +476,26 @@ fn terminal(guest: &mut Guest) -> Result<(), Failed> {
         expect("its status", exit.code == 0, exit)?;
         guest.forget()?;
     }
+    Ok(())
+}
+
+fn never_started(guest: &mut Guest) -> Result<(), Failed> {
+    use rustix::process::{Pid, Signal, kill_process};
+    let plan = guest.plan(&["true"])?;
+    let prepared = Prepared::new(&plan)?;
+    let fds: Vec<_> = prepared.descriptors.iter().map(AsFd::as_fd).collect();
+    let (id, given) = (guest.id.clone(), prepared.slots);
+    let (event, descriptors) = guest.client.ask(|ticket| Request::Create { ticket, id, plan, given }, &fds)?;
+    let Event::Created { pid, .. } = event else { return Err(format!("{event:?}").into()) };
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let zygote = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).and_then(|pid| pid.parse().ok());
+    kill_process(zygote.and_then(Pid::from_raw).ok_or("no parent")?, Signal::KILL)?;
+    let mut waiting = [rustix::event::PollFd::new(&descriptors[0], rustix::event::PollFlags::IN)];
+    let patience = rustix::event::Timespec { tv_sec: 20, tv_nsec: 0 };
+    let ended = rustix::event::poll(&mut waiting, Some(&patience))?;
+    expect("its end", ended == 1, ended)?;
+    cgroup::remove(&guest.facts.cgroups, &format!("{PARENT}/{}", guest.id))?;
+    cgroup::remove_parent(&guest.facts.cgroups, PARENT);
     Ok(())
 }
 

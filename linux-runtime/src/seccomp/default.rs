@@ -82,7 +82,7 @@ const GOVERNED: &[(u32, &[&str])] = &[
 const SYS_ADMIN: u32 = 21;
 
 /// Every `CLONE_NEW*` of clone(2).
-const NAMESPACES: u64 = 0x7e02_0000;
+pub(super) const NAMESPACES: u64 = 0x7e02_0000;
 
 /// Linux, Linux with 32-bit addresses, both without ASLR, and "only ask".
 const PERSONALITIES: [u64; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];

@@ -1,7 +1,7 @@
 //! From a plan and its descriptors to a cloned process: the zygote's own steps, none of which waits.
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::{Errno, Result, fcntl_dupfd_cloexec};
@@ -50,7 +50,7 @@ pub(super) struct Launched {
 pub(super) fn launch(
     plan: &Plan,
     mut table: Vec<Option<OwnedFd>>,
-    foreign: Vec<RawFd>,
+    mut foreign: Vec<RawFd>,
     namespaces: &mut Namespaces,
     entries: &'static [Entry],
 ) -> std::result::Result<Launched, (usize, Errno)> {
@@ -58,6 +58,8 @@ pub(super) fn launch(
     let ends = streams(plan.streams, &mut table).map_err(before)?;
     let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
     let (talk, child_talk) = pair.map_err(before)?;
+    // A child that held our side would never learn that we are gone.
+    foreign.push(talk.as_raw_fd());
     let oom = plan.oom.and_then(|slot| table.get_mut(usize::from(slot.0)).and_then(Option::take));
     let arguments = Pointers::new(plan.arguments.clone());
     let environment = Pointers::new(plan.environment.clone());

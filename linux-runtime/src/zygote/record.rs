@@ -55,14 +55,14 @@ pub(super) struct Ends {
     pub(super) terminal: Option<OwnedFd>,
 }
 
-impl Ends {
-    /// Their numbers, for a child to close.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = RawFd> + '_ {
-        [&self.stdout, &self.stderr, &self.stdin, &self.terminal].into_iter().flatten().map(AsRawFd::as_raw_fd)
-    }
-}
-
 impl Record {
+    /// The numbers of what other children must not hold open: streams, and our side of the socket to this child.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = RawFd> + '_ {
+        let ends = &self.ends;
+        let all = [&ends.stdout, &ends.stderr, &ends.stdin, &ends.terminal, &self.talk];
+        all.into_iter().flatten().map(AsRawFd::as_raw_fd)
+    }
+
     /// What a host is told about its state; `None` while it is being created.
     pub(super) fn state(&self) -> Option<State> {
         match self.phase {

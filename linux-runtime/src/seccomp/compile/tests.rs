@@ -88,6 +88,17 @@ fn a_list_of_names_allows_exactly_those() {
 }
 
 #[test]
+fn our_own_code_clones_threads_and_nothing_else() {
+    let program = only(&["clone"]).unwrap();
+    let thread = (libc::CLONE_VM | libc::CLONE_FS | libc::CLONE_SIGHAND | libc::CLONE_THREAD) as u64;
+    assert_eq!(call(&program, "clone", thread), ALLOW);
+    for flags in [libc::SIGCHLD as u64, libc::CLONE_NEWUSER as u64, thread | libc::CLONE_NEWNET as u64] {
+        assert_eq!(call(&program, "clone", flags), errno(libc::EPERM), "{flags:#x}");
+    }
+    assert_eq!(call(&program, "clone3", thread), errno(libc::ENOSYS));
+}
+
+#[test]
 fn every_operator_compares_all_64_bits() {
     let check = |operator, value: u64, argument: u64, holds: bool| {
         let test = Test { argument: 1, operator, value };

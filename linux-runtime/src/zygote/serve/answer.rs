@@ -93,7 +93,7 @@ impl Zygote {
                 *place = Some(fd);
             }
         }
-        let foreign = self.records.values().flat_map(|record| record.ends.numbers()).collect();
+        let foreign = self.records.values().flat_map(Record::numbers).collect();
         match launch(&plan, table, foreign, &mut self.namespaces, self.entries) {
             Err((step, errno)) => {
                 let failure = failure(&plan, step, errno);
