@@ -9,7 +9,7 @@ use proa_sandbox::{Availability, Kind, Runtimes};
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, watch};
 
 use crate::error::{Error, Result};
-use crate::images::Images;
+use crate::images::{self, Images};
 use crate::permit::Account;
 use crate::policy::{DEFAULT_TENANT, Policy, asked_isolation};
 use crate::request::{Request, TENANT_LABEL, merge};
@@ -66,7 +66,9 @@ impl Host {
     pub async fn create(&self, request: Request) -> Result<Created> {
         let runtimes = self.runtimes().await?;
         let (record, _lease) = self.lower(&request, &runtimes).await?;
-        let warnings = checks::check(&record)?;
+        // It looks at bind sources: a dead network mount stops the thread that asks.
+        let checked = move || checks::check(&record).map(|warnings| (record, warnings));
+        let (record, warnings) = images::run_blocking(checked).await?;
         let container = self.record(record, request.name.as_deref())?;
         Ok(Created { container, warnings })
     }
@@ -97,7 +99,8 @@ impl Host {
     pub async fn plan(&self, request: Request) -> Result<String> {
         let runtimes = self.runtimes().await?;
         let (record, _lease) = self.lower(&request, &runtimes).await?;
-        checks::check(&record)?;
+        let checked = move || checks::check(&record).map(|_| record);
+        let record = images::run_blocking(checked).await?;
         let workload = spec::workload(&record, &self.folder(&record.id))?;
         runtimes.plan(&workload).map_err(|source| Error::Sandbox {
             attempt: "plan",
