@@ -76,6 +76,8 @@ pub(super) fn lower(confinement: &Confinement<'_>, facts: &Facts) -> Result<Plan
         draft.push(Actor::Child, Action::BoundCapabilities { keep: 0 });
         draft.push(Actor::Child, Action::Capabilities { effective: 0, permitted: 0, inheritable: 0, ambient: 0 });
     }
+    // The zygote's is 0, and what a guest writes into a host's directory is not everybody's to change.
+    draft.push(Actor::Child, Action::Umask { mask: 0o022 });
     draft.push(Actor::Child, Action::NoNewPrivileges);
     draft.push(Actor::Child, Action::Filter { program: seccomp::only(confinement.syscalls)? });
     draft.push(Actor::Child, Action::Enter { entry });
