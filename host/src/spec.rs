@@ -62,10 +62,16 @@ pub fn workload(record: &Record, folder: &Path) -> Result<Workload> {
     })
 }
 
-/// The hostname Docker gives where none is asked for.
+/// The hostname Docker gives where none is asked for: the node's with its network, else the beginning of the id.
 pub fn hostname(record: &Record) -> String {
     let asked = record.config.hostname.clone().unwrap_or_default();
-    if asked.is_empty() { record.id.chars().take(12).collect() } else { asked }
+    if !asked.is_empty() {
+        return asked;
+    }
+    match Mode::parse(record.host_config.network_mode.as_deref().unwrap_or_default()) {
+        Ok(Mode::Host) => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        _ => record.id.chars().take(12).collect(),
+    }
 }
 
 fn spec(record: &Record, folder: &Path) -> Result<Spec> {

@@ -25,13 +25,15 @@ pub(crate) async fn list(host: &Arc<Host>, call: &Call) -> Answer {
     let mut all = Vec::new();
     for named in host.images.list().await? {
         let found = host.images.find(&named.descriptor.digest.to_string()).await?;
-        let (summary, image) = summary(host, &found, &named).await?;
+        let (mut summary, image) = summary(host, &found, &named).await?;
         let dangling = summary.repo_tags.is_empty();
         let labels = image.and_then(|image| image.config.labels().clone());
         let fits = filters.any("dangling", |wanted| matches!(wanted.as_str(), "1" | "true") == dangling)
             && filters.any("reference", |pattern| summary.repo_tags.iter().any(|name| matches_pattern(pattern, name)))
             && filters.labels(labels.as_ref());
         if fits {
+            // Its other names were not asked for.
+            summary.repo_tags.retain(|name| filters.any("reference", |pattern| matches_pattern(pattern, name)));
             all.push(summary);
         }
     }
