@@ -2,7 +2,7 @@
 //! stay beneath the handle; the last component is then made relative to the parent and never followed. Privileges are
 //! decided by trying: an owner that may not be given or a device that may not be made is left out. Reads no tar.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
@@ -41,7 +41,7 @@ pub(super) struct Tree<'a> {
     /// Folders get their mode and time at the end: what is made in them changes the one and may need the other.
     folders: BTreeMap<PathBuf, (u32, (i64, u32))>,
     /// What this layer has made; its whiteouts hide only what lower layers made.
-    made: HashSet<PathBuf>,
+    made: BTreeSet<PathBuf>,
     remembered: usize,
     parent: Option<(PathBuf, Dir)>,
 }
@@ -72,7 +72,7 @@ fn because<T>(reason: impl Into<String>) -> Applied<T> {
 
 impl<'a> Tree<'a> {
     pub(super) fn new(root: &'a Dir, form: Form) -> Tree<'a> {
-        let (folders, made) = (BTreeMap::new(), HashSet::new());
+        let (folders, made) = (BTreeMap::new(), BTreeSet::new());
         Tree { root, form, folders, made, remembered: 0, parent: None }
     }
 
@@ -332,9 +332,15 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
+    /// What is beneath a path stands right behind it: paths are ordered by their components. A look at everything, for
+    /// every folder that a hostile layer replaces, would take hours.
     fn forget(&mut self, path: &Path) {
-        self.folders.retain(|folder, _| !folder.starts_with(path));
-        self.made.retain(|made| !made.starts_with(path));
+        let beneath = |found: &&PathBuf| found.starts_with(path);
+        let gone: Vec<PathBuf> = self.made.range(path.to_owned()..).take_while(beneath).cloned().collect();
+        for path in gone {
+            self.folders.remove(&path);
+            self.made.remove(&path);
+        }
     }
 
     fn own(&self, parent: &Dir, name: &OsStr, entry: &Entry) -> Applied {
@@ -426,4 +432,24 @@ fn times((seconds, nanos): (i64, u32)) -> Timestamps {
 
 fn names(folder: &Dir) -> io::Result<Vec<OsString>> {
     folder.entries()?.map(|entry| Ok(entry?.file_name())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_gave_way_is_forgotten_and_its_neighbours_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Dir::open_ambient_dir(folder.path(), cap_std::ambient_authority()).unwrap();
+        let mut tree = Tree::new(&root, Form::Plain);
+        for path in ["a", "a/b", "a/b/c", "a-b", "a.b/c", "b"] {
+            assert!(tree.remember(Path::new(path)).is_ok());
+            tree.folders.insert(path.into(), (0o755, (0, 0)));
+        }
+        tree.forget(Path::new("a"));
+        let left: Vec<_> = tree.folders.keys().filter_map(|path| path.to_str()).collect();
+        assert_eq!(left, ["a-b", "a.b/c", "b"]);
+        assert!(!tree.made.contains(Path::new("a/b/c")) && tree.made.contains(Path::new("a.b")));
+    }
 }
