@@ -21,5 +21,5 @@ pub use facts::Facts;
 pub use plan::{Confinement, Files, Plan, Request, SUBORDINATE, Streams, WORKER_ID};
 pub use prepare::Prepared;
 pub use step::{Action, Actor, Beneath, IdMap, Lower, Node, Slot, Step, Target};
-pub use sys::{Instruction, send_signal};
+pub use sys::{Instruction, exit_code, send_signal};
 pub use zygote::Entry;

@@ -5,6 +5,7 @@
 mod clone;
 mod device_program;
 mod exec;
+mod exit_info;
 mod filter;
 mod loopback;
 mod mount;
@@ -16,6 +17,7 @@ mod wipe;
 pub(crate) use clone::{Clone, Cloned, clone3, fork};
 pub(crate) use device_program::attach_device_program;
 pub(crate) use exec::{Pointers, execve};
+pub use exit_info::exit_code;
 pub use filter::Instruction;
 pub(crate) use filter::load_filter;
 pub(crate) use loopback::loopback_up;

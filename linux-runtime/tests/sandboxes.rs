@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::from_args();
     let lacks = lacks();
-    let cases: [(&str, Case); 18] = [
+    let cases: [(&str, Case); 19] = [
         ("a program's output and exit status come back", output_and_status),
         ("a guest sees only its own processes", own_processes),
         ("root under a user namespace is nobody outside", user_namespace),
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         ("one more process joins a running guest", joined),
         ("a read-only root gets its working directory first", read_only_root),
         ("a worker's memory holds nothing of other guests", foreign_secrets),
+        ("a guest that outlives its zygote still tells how it ended", orphaned),
         ("a terminal comes from the guest's own devpts", terminal),
         ("a sandbox that was never started ends with its zygote", never_started),
         ("nothing is left: no mount, no process, no cgroup", nothing_left),
@@ -376,6 +377,34 @@ fn memory_of(pid: u32) -> Result<Vec<u8>, Failed> {
         }
     }
     Ok(all)
+}
+
+fn orphaned(guest: &mut Guest) -> Result<(), Failed> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    if guest.facts.kernel < (6, 15) {
+        eprintln!("this kernel's pidfds do not tell how a process ended");
+        return Ok(());
+    }
+    let script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done";
+    let descriptors = guest.start(&["sh", "-c", script])?;
+    rustix::fs::fcntl_setfl(&descriptors[1], rustix::fs::OFlags::empty())?;
+    rustix::io::read(&descriptors[1], &mut [0; 6])?;
+    let items = guest.client.list()?;
+    let Some((Event::Item { pid, .. }, _)) = items.first() else { return Err("it holds nothing".into()) };
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let zygote = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).and_then(|pid| pid.parse().ok());
+    let zygote = zygote.and_then(rustix::process::Pid::from_raw).ok_or("no parent")?;
+    rustix::process::kill_process(zygote, rustix::process::Signal::KILL)?;
+    while guest.client.list().is_ok() {}
+    proa_linux::send_signal(descriptors[0].as_fd(), 15)?;
+    let patience = Timespec { tv_sec: 20, tv_nsec: 0 };
+    // Hung up means reaped (Linux 6.15).
+    let mut reaped = [PollFd::new(&descriptors[0], PollFlags::empty())];
+    expect("its end", poll(&mut reaped, Some(&patience))? == 1, reaped[0].revents())?;
+    let code = proa_linux::exit_code(descriptors[0].as_fd());
+    cgroup::remove(&guest.facts.cgroups, &format!("{PARENT}/{}", guest.id))?;
+    cgroup::remove_parent(&guest.facts.cgroups, PARENT);
+    expect("the code", code == Some(7), code)
 }
 
 fn rights(guest: &mut Guest) -> Result<(), Failed> {

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use oci_spec::runtime::Process;
 use proa_linux::zygote::protocol::{Event, Held, Request};
@@ -16,6 +16,10 @@ use super::{Output, Runtime, Stdin, from_linux, lock, prepare_error, stdin};
 use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
 use crate::runtime::Usage;
+
+/// How often, and how far apart, a pidfd is asked how its process ended: whoever is init here reaps it in a moment.
+const REAPING: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// One confined process; clones are the same one.
 #[derive(Debug, Clone)]
@@ -114,7 +118,7 @@ impl Sandbox {
         }
     }
 
-    /// The zygote is gone: the pidfd still tells when, but not how.
+    /// The zygote is gone: the pidfd still tells when, and newer kernels how, once somebody else has reaped it.
     async fn wait_without_witness(&self) -> Exit {
         if let Ok(pidfd) = self.inner.pidfd.try_clone()
             && let Ok(pidfd) = super::watch(pidfd, Interest::READABLE)
@@ -122,8 +126,15 @@ impl Sandbox {
             // A pidfd is readable once its process has ended.
             drop(pidfd.readable().await);
         }
+        let at = SystemTime::now();
+        for _ in 0..REAPING {
+            if let Some(code) = proa_linux::exit_code(self.inner.pidfd.as_fd()) {
+                return Exit { code: Some(code), oom_killed: false, reason: None, at };
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
         let reason = Some("its status is unknown: the zygote that was its parent ended first".to_owned());
-        Exit { code: None, oom_killed: false, reason, at: SystemTime::now() }
+        Exit { code: None, oom_killed: false, reason, at }
     }
 
     pub(crate) async fn exec(&self, exec_id: &str, process: &Process, stdin: bool) -> Result<Sandbox> {
