@@ -1,6 +1,7 @@
 //! What a request may not ask for, in one sentence each, before anything is made. Silence about an option means that
 //! it is honoured or has no meaning under any engine.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use bollard_stubs::models::{MountType, RestartPolicyNameEnum};
@@ -96,7 +97,11 @@ fn check_ports(record: &Record, warnings: &mut Vec<String>) -> Result<()> {
 }
 
 fn check_mounts(record: &Record, warnings: &mut Vec<String>) -> Result<()> {
+    let mut targets = HashSet::new();
     for bind in mounts::binds(record)? {
+        if !targets.insert(bind.target.clone()) {
+            return Err(Error::Invalid(format!("Duplicate mount point: {}", bind.target)));
+        }
         if !bind.source.starts_with('/') {
             return Err(Error::Invalid(format!("invalid mount source `{}`: the path must be absolute", bind.source)));
         }
@@ -133,6 +138,9 @@ fn check_wasm(record: &Record, warnings: &mut Vec<String>) -> Result<()> {
     }
     if host.pids_limit.unwrap_or(0) > 0 {
         warnings.push("--pids-limit has no effect on a Wasm container, which has no processes of its own".to_owned());
+    }
+    if record.config.working_dir.as_deref().is_some_and(|folder| !matches!(folder, "" | "/")) {
+        warnings.push("--workdir is only told to a Wasm guest: most of them resolve relative paths from /".to_owned());
     }
     if record.config.user.as_ref().is_some_and(|user| !user.is_empty()) {
         warnings.push("--user has no effect on a Wasm container, which has no users".to_owned());

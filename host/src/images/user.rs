@@ -53,6 +53,9 @@ fn resolve_in(passwd: &str, group: &str, text: &str) -> Result<User> {
             None => find_group(group, group_name)?,
         };
     }
+    // The primary group is one of the supplementary ones, so that a program cannot shed it and with it what a file
+    // denies that group (CVE-2022-36109).
+    user.groups.insert(0, user.gid);
     Ok(user)
 }
 
@@ -169,12 +172,12 @@ mod tests {
         let check = |text: &str, expected: User| {
             assert_eq!(resolve_in(PASSWD, GROUP, text).unwrap(), expected, "{text}");
         };
-        check("", user(0, 0, &[], "/root"));
-        check("web", user(33, 33, &[4], "/var/www"));
-        check("33", user(33, 33, &[4], "/var/www"));
-        check("web:log", user(33, 4, &[], "/var/www"));
-        check("1000", user(1000, 0, &[], ""));
-        check("1000:1001", user(1000, 1001, &[], ""));
+        check("", user(0, 0, &[0], "/root"));
+        check("web", user(33, 33, &[33, 4], "/var/www"));
+        check("33", user(33, 33, &[33, 4], "/var/www"));
+        check("web:log", user(33, 4, &[4], "/var/www"));
+        check("1000", user(1000, 0, &[0], ""));
+        check("1000:1001", user(1000, 1001, &[1001], ""));
     }
 
     #[test]
