@@ -30,6 +30,7 @@ fn main() -> ExitCode {
                 no_device_of_the_machine_is_opened,
                 what_root_in_a_user_namespace_makes_is_nobodys,
                 a_wasm_guest_owns_its_folder_or_is_refused_it,
+                a_root_in_memory_is_good_for_linux_and_refused_to_user_namespaces,
                 guests_survive_their_host,
                 nothing_is_left_after_the_stop,
             ],
@@ -150,6 +151,16 @@ fn a_wasm_guest_owns_its_folder_or_is_refused_it() -> Result<()> {
         "give `/tmp` to a Wasm guest: prepare a directory: its file system has no mounts with translated owners";
     ensure!(refused.code == 125 && refused.text.contains(sentence), "{refused:?}");
     Ok(())
+}
+
+/// Linux 6.1 has overlays on tmpfs, and no translated owners there.
+fn a_root_in_memory_is_good_for_linux_and_refused_to_user_namespaces() -> Result<()> {
+    says("memory-host", 0, "")?;
+    says("memory-linux", 0, "layers in memory")?;
+    let refused = step("memory-linux-userns")?;
+    let sentence = "its file system has no mounts with translated owners";
+    ensure!(refused.code == 125 && refused.text.contains(sentence), "{refused:?}");
+    says("memory-leftovers", 0, "")
 }
 
 fn guests_survive_their_host() -> Result<()> {

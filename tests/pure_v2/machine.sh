@@ -164,6 +164,11 @@ step volume-tmpfs proa run --rm --isolation wasm -v /tmp:/data oci:/images/probe
 step survival-linux survival linux
 step survival-wasm survival wasm
 step leftovers leftovers
+root=/tmp/root
+step memory-host start_host
+step memory-linux probe linux out "layers in memory"
+step memory-linux-userns probe linux-userns out "layers in memory"
+step memory-leftovers leftovers
 step host-log cat /tmp/host.log
 sync
 echo "@over" >&3
