@@ -273,7 +273,11 @@ fn an_old_client_is_understood() -> Result<()> {
     };
     let version = old(&["version", "--format", "{{.Client.APIVersion}}"])?.success()?;
     ensure!(version.text() == "1.24", "{version}");
-    // Before 1.30 the client waited for a foreground `run` by the stream of events, which is not served yet.
+    // Before 1.30 the client waits for a foreground `run` by the stream of events, and before 1.25 it removes by itself.
+    let run = old(&["run", "--rm", "--name", "elder", node.probe()?, "exit", "1"])?;
+    ensure!(run.code() == Some(1), "{run}");
+    let elder = ["ps", "-aq", "--filter", "name=elder"];
+    wait::until("the client has removed its container", || Ok(old(&elder)?.success()?.text().is_empty()))?;
     let id = old(&["run", "-d", node.probe()?, "out", "old"])?.success()?.text();
     ensure!(old(&["wait", &id])?.success()?.text() == "0");
     ensure!(old(&["logs", &id])?.success()?.text() == "old");

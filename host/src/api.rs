@@ -16,6 +16,7 @@ mod body;
 mod call;
 mod containers;
 mod create;
+mod events;
 mod exec;
 mod filters;
 mod framing;

@@ -9,6 +9,7 @@ use proa_sandbox::{Availability, Kind, Runtimes};
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, watch};
 
 use crate::error::{Error, Result};
+use crate::events::Events;
 use crate::images::{self, Images};
 use crate::permit::Account;
 use crate::policy::{DEFAULT_TENANT, Policy, asked_isolation};
@@ -45,6 +46,7 @@ pub struct Host {
     pub images: Images,
     pub containers: Table,
     pub execs: exec::Execs,
+    pub events: Events,
     account: Account,
     policy: Policy,
     /// Empty once the host was told to stop everything.
@@ -70,6 +72,7 @@ impl Host {
         let checked = move || checks::check(&record).map(|warnings| (record, warnings));
         let (record, warnings) = images::run_blocking(checked).await?;
         let container = self.record(record, request.name.as_deref())?;
+        self.events.container(&container, "create", &[]);
         Ok(Created { container, warnings })
     }
 
@@ -256,6 +259,7 @@ impl Host {
         sandbox.start().await.map_err(failed)?;
         // Recorded after the start, while the guest already runs: a host that dies in between is told by the runtime.
         container.begin(sandbox.pid(), ports)?;
+        self.events.container(container, "start", &[]);
         tokio::spawn(supervisor::supervise(self.clone(), container.clone(), sandbox, permit));
         Ok(())
     }
@@ -272,6 +276,8 @@ impl Host {
         if let Err(error) = container.fail_start(code, &error.sentence()) {
             tracing::warn!(container = container.id(), "{}", error.sentence());
         }
+        // A client that waits by events would otherwise wait for ever.
+        supervisor::died(self, container);
         if container.with(|record| record.host_config.auto_remove == Some(true)) {
             self.discard(container).await;
         }

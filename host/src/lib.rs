@@ -6,6 +6,7 @@
 pub mod api;
 pub mod checks;
 pub mod error;
+pub mod events;
 pub mod host;
 pub mod images;
 pub mod network;

@@ -29,12 +29,19 @@ pub async fn supervise(host: Arc<Host>, container: Arc<Container>, sandbox: Sand
     if let Err(error) = container.end(&exit, !auto_remove) {
         tracing::error!(container = container.id(), "{}", error.sentence());
     }
+    died(&host, &container);
     delete(&container, &sandbox).await;
     if auto_remove {
         host.discard(&container).await;
     } else {
         container.log().rest();
     }
+}
+
+/// Tells that a run is over; 255 stands for a code nobody knows.
+pub fn died(host: &Host, container: &Container) {
+    let code = container.with(|record| record.exit_code).unwrap_or(u8::MAX);
+    host.events.container(container, "die", &[("exitCode", code.to_string())]);
 }
 
 /// Deletes a sandbox (which acknowledges its exit) and lets go of it.

@@ -27,7 +27,11 @@ pub(crate) async fn stop(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
 pub(crate) async fn restart(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
     let container = host.containers.find(id)?;
     match host.stop(&container, call.query.get("signal"), call.query.number("t")?).await {
-        Ok(()) | Err(Error::NotModified) => start(host, container.id()).await,
+        Ok(()) | Err(Error::NotModified) => {
+            let answer = start(host, container.id()).await?;
+            host.events.container(&container, "restart", &[]);
+            Ok(answer)
+        }
         Err(error) => Err(error.into()),
     }
 }

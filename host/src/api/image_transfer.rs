@@ -42,6 +42,7 @@ pub(crate) async fn pull(host: &Arc<Host>, call: &Call) -> Answer {
         let progress = teller(task_sender.clone(), Some(first));
         let pulled = host.images.pull(&reference, &selection, credentials, progress).await?;
         let shown = reference.familiar();
+        host.events.image("pull", &shown, &shown);
         say(&task_sender, &json!({ "status": format!("Digest: {}", pulled.descriptor.digest) }));
         let what = if pulled.changed { "Downloaded newer image for" } else { "Image is up to date for" };
         say(&task_sender, &json!({ "status": format!("Status: {what} {shown}") }));
@@ -63,6 +64,7 @@ pub(crate) async fn push(host: &Arc<Host>, name: &str, call: &Call) -> Answer {
         let first = json!({ "status": format!("The push refers to repository [{}]", reference.name()) });
         let progress = teller(task_sender.clone(), Some(first));
         let pushed = host.images.push(&reference, credentials, progress).await?;
+        host.events.image("push", &reference.familiar(), &reference.familiar());
         let tag = reference.tag().unwrap_or_default();
         let line = format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size);
         say(&task_sender, &json!({ "status": line }));
@@ -84,6 +86,11 @@ pub(crate) async fn load(host: &Arc<Host>, call: Call) -> Answer {
         format!("{}\r\n", json!({ "stream": text }))
     };
     let text: String = loaded.iter().map(line).collect();
+    for loaded in &loaded {
+        let id = loaded.descriptor.digest.to_string();
+        let name = loaded.reference.as_ref().map_or_else(|| id.clone(), proa_registry::Reference::familiar);
+        host.events.image("load", &id, &name);
+    }
     Ok(with_type(StatusCode::OK, "application/json", text.into_bytes().into()))
 }
 

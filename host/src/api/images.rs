@@ -97,6 +97,7 @@ pub(crate) async fn tag(host: &Arc<Host>, name: &str, call: &Call) -> Answer {
         return Err(Failure::bad_request("refusing to create a tag with a digest reference"));
     }
     host.images.tag(name, &target).await?;
+    host.events.image("tag", &host.images.find(name).await?.id(), &target.familiar());
     Ok(empty(StatusCode::CREATED))
 }
 
@@ -108,7 +109,7 @@ pub(crate) async fn remove(host: &Arc<Host>, name: &str, call: &Call) -> Answer 
     let mut items = Vec::new();
     if let Some(reference) = named.filter(|_| found.named.names.len() > 1) {
         host.images.untag(&reference).await?;
-        items.push(untagged(&reference));
+        items.push(untagged(host, &found, &reference));
         return ok(&items);
     }
     if found.named.names.len() > 1 && !force {
@@ -120,8 +121,9 @@ pub(crate) async fn remove(host: &Arc<Host>, name: &str, call: &Call) -> Answer 
     refuse_used(host, &found, name)?;
     let digest = found.named.descriptor.digest.clone();
     for reference in host.images.remove(&digest, host.images_in_use()).await? {
-        items.push(untagged(&reference));
+        items.push(untagged(host, &found, &reference));
     }
+    host.events.image("delete", &found.id(), &found.id());
     items.push(ImageDeleteResponseItem { untagged: None, deleted: Some(digest.to_string()) });
     ok(&items)
 }
@@ -140,7 +142,8 @@ fn refuse_used(host: &Host, found: &Found, name: &str) -> Result<(), Failure> {
     }
 }
 
-fn untagged(reference: &Reference) -> ImageDeleteResponseItem {
+fn untagged(host: &Host, found: &Found, reference: &Reference) -> ImageDeleteResponseItem {
+    host.events.image("untag", &found.id(), &reference.familiar());
     ImageDeleteResponseItem { untagged: Some(reference.familiar()), deleted: None }
 }
 

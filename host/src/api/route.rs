@@ -7,7 +7,8 @@ use hyper::Method;
 use crate::api::call::Call;
 use crate::api::reply::{Answer, Failure};
 use crate::api::{
-    attach, containers, create, exec, image_transfer, images, inspect, list, logs, networks, proa, stats, system, wait,
+    attach, containers, create, events, exec, image_transfer, images, inspect, list, logs, networks, proa, stats,
+    system, wait,
 };
 use crate::host::Host;
 
@@ -20,7 +21,7 @@ pub(crate) async fn route(host: Arc<Host>, call: Call) -> Answer {
         (Method::GET, ["version"]) => system::version(),
         (Method::GET, ["info"]) => system::info(&host).await,
         (Method::POST, ["auth"]) => Err(Failure::not_yet("logging in through the API")),
-        (Method::GET, ["events"]) => Err(Failure::not_yet("the event stream")),
+        (Method::GET, ["events"]) => events::events(&host, &call),
         (Method::GET, ["system", "df"]) => Err(Failure::not_yet("disk usage")),
 
         (Method::GET, ["containers", "json"]) => list::list(&host, &call),

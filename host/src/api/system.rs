@@ -127,7 +127,7 @@ fn system_info(host: &Host, images: usize) -> SystemInfo {
         logging_driver: Some("json-file".to_owned()),
         cgroup_driver: Some(SystemInfoCgroupDriverEnum::CGROUPFS),
         cgroup_version: Some(if unified { SystemInfoCgroupVersionEnum::_2 } else { SystemInfoCgroupVersionEnum::_1 }),
-        n_events_listener: Some(0),
+        n_events_listener: Some(host.events.listeners() as i64),
         kernel_version: Some(uname.release().to_string_lossy().into_owned()),
         operating_system: Some(name),
         os_version: Some(version),

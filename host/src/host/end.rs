@@ -70,12 +70,20 @@ impl Host {
         })?;
         let failed =
             |source| Error::Sandbox { attempt: "signal container", container: container.id().to_owned(), source };
-        sandbox.signal(number).await.map_err(failed)
+        sandbox.signal(number).await.map_err(failed)?;
+        self.signalled(container, number);
+        Ok(())
     }
 
     /// Asks a container to end, and ends it after `seconds` (its own or Docker's grace by default; negative waits for
     /// ever).
     pub async fn stop(&self, container: &Container, signal: Option<&str>, seconds: Option<i64>) -> Result<()> {
+        self.end(container, signal, seconds).await?;
+        self.events.container(container, "stop", &[]);
+        Ok(())
+    }
+
+    async fn end(&self, container: &Container, signal: Option<&str>, seconds: Option<i64>) -> Result<()> {
         let Ok(sandbox) = container.running() else { return Err(Error::NotModified) };
         let (own_signal, own_grace) =
             container.with(|record| (record.config.stop_signal.clone(), record.config.stop_timeout));
@@ -87,6 +95,7 @@ impl Host {
             |source| Error::Sandbox { attempt: "stop container", container: container.id().to_owned(), source };
         let mut news = container.news();
         sandbox.signal(number).await.map_err(failed)?;
+        self.signalled(container, number);
         let ended = news.wait_for(|news| news.status != Status::Running);
         match seconds.or(own_grace).unwrap_or(GRACE) {
             grace @ 0.. => {
@@ -102,6 +111,7 @@ impl Host {
         // It may have ended by itself meanwhile, which is all that was asked.
         if let Ok(sandbox) = container.running() {
             sandbox.signal(KILL).await.map_err(failed)?;
+            self.signalled(container, KILL);
         }
         let _ = news.wait_for(|news| news.status != Status::Running).await;
         Ok(())
@@ -139,6 +149,7 @@ impl Host {
             if let Ok(sandbox) = container.running() {
                 // It may end by itself at any moment; what counts is that it does not run afterwards.
                 let _ = sandbox.signal(KILL).await;
+                self.signalled(container, KILL);
             }
             let _ = container.news().wait_for(|news| news.status != Status::Running).await;
         }
@@ -213,7 +224,12 @@ impl Host {
         self.containers.remove(container);
         self.execs.forget_container(container.id());
         container.gone();
+        self.events.container(container, "destroy", &[]);
         Ok(())
+    }
+
+    fn signalled(&self, container: &Container, number: i32) {
+        self.events.container(container, "kill", &[("signal", number.to_string())]);
     }
 }
 

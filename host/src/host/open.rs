@@ -20,6 +20,7 @@ use proa_sandbox::{Adopted, Config, Runtimes, Sandbox, State};
 use tokio::sync::{OnceCell, RwLock, watch};
 
 use crate::error::{Error, Result};
+use crate::events::Events;
 use crate::host::{Host, Options, end, exec};
 use crate::images::Images;
 use crate::permit::Account;
@@ -50,6 +51,7 @@ impl Host {
             images,
             containers: Table::default(),
             execs: exec::Execs::default(),
+            events: Events::default(),
             policy,
             runtimes: RwLock::new(Some(runtimes)),
             availability: OnceCell::new(),
