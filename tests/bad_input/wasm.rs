@@ -97,7 +97,7 @@ fn an_import_nobody_provides_is_named(under: &Under) -> Result<()> {
         r#"(module (import "acme" "ignite" (func)) (memory (export "memory") 1) (func (export "_start") call 0))"#,
     )?;
     let image = bare(under, "module-import", &module)?;
-    run(under, &image, &[])?.refused(125, &["acme"])?;
+    run(under, &image, &[])?.refused(125, &["`acme` `ignite`"])?;
     Ok(())
 }
 

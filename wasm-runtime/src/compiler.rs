@@ -129,7 +129,7 @@ fn invalid(error: &wasmtime::Error) -> Error {
 
 fn unlinkable(error: &wasmtime::Error) -> Error {
     Error::Refused(match error.downcast_ref::<wasmtime::UnknownImportError>() {
-        Some(import) => inspect::unprovided(&format!("{}.{}", import.module(), import.name())),
+        Some(import) => inspect::unprovided(import.module(), Some(import.name())),
         None => format!("the module cannot be linked: {}", one_line(error)),
     })
 }

@@ -1,7 +1,7 @@
 //! Reads a module's outside: how it is entered and what it imports. Before the engine sees it, so that a module nobody
 //! can link is refused in a moment, and in a sentence that names the import.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wasmparser::{ComponentExternalKind, Encoding, ExternalKind, Parser, Payload};
 
@@ -13,7 +13,8 @@ use crate::wasi::{INTERFACES, PREVIEW1};
 #[derive(Debug, Default)]
 struct Outside {
     component: bool,
-    imports: BTreeSet<String>,
+    /// By name; a core module's have a first field each.
+    imports: BTreeMap<String, Option<String>>,
     exports: BTreeSet<String>,
 }
 
@@ -27,9 +28,9 @@ pub fn inspect(bytes: &[u8]) -> Result<Facts> {
     }
     let outside = read(bytes).map_err(|error| Error::Refused(format!("this is not valid WebAssembly: {error}")))?;
     let kind = entry(&outside)?;
-    match outside.imports.iter().find(|import| !provided(outside.component, import)) {
-        Some(import) => Err(Error::Refused(unprovided(import))),
-        None => Ok(Facts { kind, imports: outside.imports.into_iter().collect() }),
+    match outside.imports.iter().find(|(import, _)| !provided(outside.component, import)) {
+        Some((import, field)) => Err(Error::Refused(unprovided(import, field.as_deref()))),
+        None => Ok(Facts { kind, imports: outside.imports.into_keys().collect() }),
     }
 }
 
@@ -43,7 +44,8 @@ fn read(bytes: &[u8]) -> wasmparser::Result<Outside> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ImportSection(section) if depth == 0 => {
                 for import in section.into_imports() {
-                    outside.imports.insert(import?.module.to_owned());
+                    let import = import?;
+                    outside.imports.entry(import.module.to_owned()).or_insert_with(|| Some(import.name.to_owned()));
                 }
             }
             Payload::ExportSection(section) if depth == 0 => {
@@ -56,7 +58,7 @@ fn read(bytes: &[u8]) -> wasmparser::Result<Outside> {
             }
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
-                    outside.imports.insert(import?.name.name.to_owned());
+                    outside.imports.insert(import?.name.name.to_owned(), None);
                 }
             }
             Payload::ComponentExportSection(section) if depth == 0 => {
@@ -122,23 +124,23 @@ const WORLDS: &[(&str, &str)] = &[
     ("wasi:random/", "wasi:cli/command"),
     ("wasi:sockets/", "wasi:cli/command"),
     ("wasi:http/", "wasi:http/proxy"),
-    ("env.", "a browser's or another runtime's `env`"),
     ("env", "a browser's or another runtime's `env`"),
 ];
 
 /// One sentence naming an import nobody provides, and the world that would.
-pub(super) fn unprovided(import: &str) -> String {
+pub(super) fn unprovided(import: &str, field: Option<&str>) -> String {
+    let shown = field.map_or_else(|| format!("`{import}`"), |field| format!("`{import}` `{field}`"));
     let world = WORLDS.iter().find(|(prefix, _)| import.starts_with(prefix)).map(|(_, world)| *world);
     match (world, import.split_once('@')) {
         (Some(world), Some((_, version))) if world.starts_with("wasi:") => {
             let version = version.split('.').take(2).collect::<Vec<_>>().join(".");
-            format!("it imports `{import}`, which nothing here provides; the world `{world}@{version}` would")
+            format!("it imports {shown}, which nothing here provides; the world `{world}@{version}` would")
         }
         (Some(world), _) if world.starts_with("wasi:") => {
-            format!("it imports `{import}`, which nothing here provides; the world `{world}` would")
+            format!("it imports {shown}, which nothing here provides; the world `{world}` would")
         }
-        (Some(other), _) => format!("it imports `{import}`, which nothing here provides; it belongs to {other}"),
-        (None, _) => format!("it imports `{import}`, which nothing here provides, nor does any world of WASI 0.2"),
+        (Some(other), _) => format!("it imports {shown}, which nothing here provides; it belongs to {other}"),
+        (None, _) => format!("it imports {shown}, which nothing here provides, nor does any world of WASI 0.2"),
     }
 }
 
@@ -198,7 +200,7 @@ mod tests {
                 (instance $run) (export "wasi:cli/run@0.2.3" (instance $run)))"#,
             Err("the world `wasi:cli/command@0.3` would"),
         );
-        check(r#"(module (import "env" "alert" (func)) (func (export "_start")))"#, Err("`env`"));
+        check(r#"(module (import "env" "alert" (func)) (func (export "_start")))"#, Err("imports `env` `alert`,"));
     }
 
     #[test]
