@@ -38,6 +38,9 @@ pub enum Error {
     Document { what: &'static str, name: String, reason: String },
     #[error("{what} `{name}` is {size} bytes long, the limit is {limit}")]
     TooLarge { what: &'static str, name: String, size: u64, limit: u64 },
+    /// How long it is nobody knows: reading stopped there.
+    #[error("{what} `{name}` is longer than {bound} {limit} bytes")]
+    TooLong { what: &'static str, name: String, bound: &'static str, limit: u64 },
     #[error("unpack layer `{layer}`: entry `{entry}` {reason}")]
     Entry { layer: String, entry: String, reason: String },
     #[error("unpack layer `{layer}`: entry `{entry}` cannot be written")]
@@ -100,9 +103,10 @@ impl Error {
             Error::Answer { status: 401 | 403, .. } | Error::Credentials { .. } => ErrorKind::Denied,
             Error::Ambiguous { .. } | Error::InUse { .. } => ErrorKind::Conflict,
             Error::Request { .. } | Error::Answer { .. } | Error::Protocol { .. } => ErrorKind::Unavailable,
-            Error::Corrupt { .. } | Error::Document { .. } | Error::TooLarge { .. } | Error::NoBlob { .. } => {
+            Error::Corrupt { .. } | Error::Document { .. } | Error::TooLarge { .. } | Error::TooLong { .. } => {
                 ErrorKind::Corrupt
             }
+            Error::NoBlob { .. } => ErrorKind::Corrupt,
             Error::Entry { .. } | Error::Layer { .. } | Error::ReadLayer { .. } => ErrorKind::Corrupt,
             Error::File { .. } | Error::WriteEntry { .. } | Error::ArchiveIo { .. } | Error::Tls { .. } => {
                 ErrorKind::Internal

@@ -305,7 +305,7 @@ async fn lying_registries_are_refused_in_one_sentence() {
     let blobs = |bytes: &[u8]| vec![(config_digest.clone(), config.clone()), (layer.clone(), bytes.to_vec())];
     check(manifest.clone(), blobs(b"\0asm\x01\0\0\x01"), "its digest is").await;
     check(manifest.clone(), blobs(b"\0asm"), "4 bytes long instead of 8").await;
-    check(manifest.clone(), blobs(b"\0asm\x01\0\0\0\0"), "the limit is 8").await;
+    check(manifest.clone(), blobs(b"\0asm\x01\0\0\0\0"), "is longer than the announced 8 bytes").await;
     check(manifest.clone(), blobs(b"x").drain(..1).collect(), "404").await;
     check(vec![b' '; 5 << 20], Vec::new(), "more than 4194304 bytes").await;
     check(b"<html>".to_vec(), Vec::new(), "malformed").await;

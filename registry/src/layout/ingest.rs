@@ -57,10 +57,10 @@ impl Ingest {
 
 impl Write for Ingest {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let size = self.written.saturating_add(bytes.len() as u64);
-        if size > self.expected_size() {
-            let (name, limit) = (self.name_for_message(), self.expected_size());
-            return Err(Error::TooLarge { what: "blob", name, size, limit }.into_io());
+        let limit = self.expected_size();
+        if self.written.saturating_add(bytes.len() as u64) > limit {
+            let bound = if limit < self.limit { "the announced" } else { "the limit of" };
+            return Err(Error::TooLong { what: "blob", name: self.name_for_message(), bound, limit }.into_io());
         }
         let (Some(file), Some(hasher)) = (&mut self.file, &mut self.hasher) else {
             return Err(io::ErrorKind::BrokenPipe.into());

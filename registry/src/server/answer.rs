@@ -46,7 +46,7 @@ impl From<Error> for Refusal {
             Error::NoBlob { .. } => Refusal::new(404, "BLOB_UNKNOWN", "the blob is not known"),
             Error::NoImage { .. } => Refusal::new(404, "MANIFEST_UNKNOWN", "the manifest is not known"),
             Error::Digest { .. } | Error::Corrupt { .. } => Refusal::new(400, "DIGEST_INVALID", &error.to_string()),
-            Error::TooLarge { .. } => Refusal::new(413, "SIZE_INVALID", &error.to_string()),
+            Error::TooLarge { .. } | Error::TooLong { .. } => Refusal::new(413, "SIZE_INVALID", &error.to_string()),
             Error::Document { .. } => Refusal::new(400, "MANIFEST_INVALID", &error.to_string()),
             error if error.kind() == ErrorKind::Invalid => Refusal::new(400, "UNSUPPORTED", &error.to_string()),
             error => {

@@ -37,9 +37,11 @@ pub(super) async fn get(state: &State, repository: String, target: Target) -> Re
 
 fn unknown_manifest(error: Error) -> Refusal {
     match error {
-        Error::NoBlob { .. } | Error::NoImage { .. } | Error::Document { .. } | Error::TooLarge { .. } => {
-            Refusal::new(404, "MANIFEST_UNKNOWN", "the manifest is not known")
-        }
+        Error::NoBlob { .. }
+        | Error::NoImage { .. }
+        | Error::Document { .. }
+        | Error::TooLarge { .. }
+        | Error::TooLong { .. } => Refusal::new(404, "MANIFEST_UNKNOWN", "the manifest is not known"),
         other => other.into(),
     }
 }
