@@ -25,6 +25,9 @@ const IDLE_MAX: Duration = Duration::from_secs(3600);
 const BLOB_MAX: u64 = 64 << 30;
 const QUEUE: usize = 16;
 
+/// How long a body may be silent before its request is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
 /// The uploads that are open.
 #[derive(Debug, Default)]
 pub(super) struct Uploads {
@@ -58,25 +61,44 @@ impl Uploads {
     }
 
     /// Takes the upload's content out for one request; a second one meanwhile is refused.
-    fn take(&self, repository: &str, id: &str) -> Result<Ingest, Refusal> {
+    fn take<'a>(&'a self, repository: &str, id: &'a str) -> Result<(Taken<'a>, Ingest), Refusal> {
         let mut open = self.lock();
         let upload = open.get_mut(id).filter(|upload| upload.repository == repository).ok_or_else(unknown)?;
-        upload
-            .ingest
-            .take()
-            .ok_or_else(|| Refusal::new(409, "BLOB_UPLOAD_INVALID", "another request writes to the upload"))
-    }
-
-    fn put_back(&self, id: &str, ingest: Ingest) {
-        if let Some(upload) = self.lock().get_mut(id) {
-            upload.written = ingest.written();
-            upload.touched = Instant::now();
-            upload.ingest = Some(ingest);
-        }
+        let busy = || Refusal::new(409, "BLOB_UPLOAD_INVALID", "another request writes to the upload");
+        let ingest = upload.ingest.take().ok_or_else(busy)?;
+        Ok((Taken { uploads: self, id, gone: true }, ingest))
     }
 
     fn remove(&self, id: &str) -> Option<Upload> {
         self.lock().remove(id)
+    }
+}
+
+/// An upload that a request has taken out. One that is not put back, be it that the client went away, is forgotten: its
+/// content is gone.
+#[derive(Debug)]
+struct Taken<'a> {
+    uploads: &'a Uploads,
+    id: &'a str,
+    gone: bool,
+}
+
+impl Taken<'_> {
+    fn put_back(mut self, ingest: Ingest) {
+        if let Some(upload) = self.uploads.lock().get_mut(self.id) {
+            upload.written = ingest.written();
+            upload.touched = Instant::now();
+            upload.ingest = Some(ingest);
+        }
+        self.gone = false;
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if self.gone {
+            self.uploads.remove(self.id);
+        }
     }
 }
 
@@ -117,26 +139,19 @@ pub(super) async fn append(
     id: &str,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let ingest = state.uploads.take(repository, id)?;
+    let (taken, ingest) = state.uploads.take(repository, id)?;
     if let Some(start) = range_start(&request)
         && start != ingest.written()
     {
         let written = ingest.written();
-        state.uploads.put_back(id, ingest);
+        taken.put_back(ingest);
         let answer = Refusal::new(416, "BLOB_UPLOAD_INVALID", "the piece does not follow the last one").into_answer();
         return Ok(answer::with(answer, RANGE, &range(written)));
     }
-    match receive(ingest, request).await {
-        Ok(ingest) => {
-            let written = ingest.written();
-            state.uploads.put_back(id, ingest);
-            Ok(progress(202, repository, id, written))
-        }
-        Err(refusal) => {
-            state.uploads.remove(id);
-            Err(refusal)
-        }
-    }
+    let ingest = receive(ingest, request).await?;
+    let written = ingest.written();
+    taken.put_back(ingest);
+    Ok(progress(202, repository, id, written))
 }
 
 pub(super) async fn finish(
@@ -146,9 +161,9 @@ pub(super) async fn finish(
     digest: Digest,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let ingest = state.uploads.take(repository, id)?;
+    let (taken, ingest) = state.uploads.take(repository, id)?;
     // Right or wrong, the upload ends here.
-    state.uploads.remove(id);
+    drop(taken);
     let ingest = receive(ingest, request).await?;
     seal(ingest, &digest).await?;
     Ok(created(repository, &digest))
@@ -169,7 +184,16 @@ async fn receive(mut ingest: Ingest, request: Request<Incoming>) -> Result<Inges
     });
     let mut body = request.into_body();
     let mut broken = false;
-    while let Some(frame) = body.frame().await {
+    let mut silent = false;
+    loop {
+        let frame = match tokio::time::timeout(SILENCE_MAX, body.frame()).await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break,
+            Err(_elapsed) => {
+                silent = true;
+                break;
+            }
+        };
         match frame.map(|frame| frame.into_data()) {
             Ok(Ok(piece)) => {
                 if sender.send(piece).await.is_err() {
@@ -185,6 +209,9 @@ async fn receive(mut ingest: Ingest, request: Request<Incoming>) -> Result<Inges
     }
     drop(sender);
     let ingest = writer.await.map_err(|_| Error::Thread { doing: "received a blob" })??;
+    if silent {
+        return Err(Refusal::new(408, "BLOB_UPLOAD_INVALID", "the upload's body was silent for too long"));
+    }
     if broken { Err(Refusal::new(400, "BLOB_UPLOAD_INVALID", "the connection broke")) } else { Ok(ingest) }
 }
 
@@ -220,4 +247,27 @@ fn progress(status: u16, repository: &str, id: &str, written: u64) -> Answer {
 fn created(repository: &str, digest: &Digest) -> Answer {
     let answer = answer::with(answer::empty(201), LOCATION, &format!("/v2/{repository}/blobs/{digest}"));
     answer::with(answer, CONTENT_DIGEST, &digest.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Layout;
+
+    #[test]
+    fn an_upload_whose_request_was_dropped_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::create(&folder.path().join("layout")).unwrap();
+        let uploads = Uploads::default();
+        let begin = || uploads.insert("a".to_owned(), layout.begin(None, BLOB_MAX).unwrap());
+        let id = begin().unwrap();
+        let (taken, ingest) = uploads.take("a", &id).unwrap();
+        assert!(uploads.take("a", &id).is_err(), "a second writer is refused");
+        taken.put_back(ingest);
+        drop(uploads.take("a", &id).unwrap());
+        assert!(uploads.take("a", &id).is_err(), "its content is gone");
+        for _ in 0..=OPEN_MAX {
+            drop(uploads.take("a", &begin().unwrap()).unwrap());
+        }
+    }
 }
