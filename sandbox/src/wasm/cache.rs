@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use proa_wasm::Facts;
-use rustix::fs::MemfdFlags;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat};
 use tokio::sync::OnceCell;
 
 use super::kind_above;
@@ -29,6 +29,10 @@ use crate::runtime::Artifact;
 
 const FACTS: &str = "facts.json";
 const UNFINISHED: &str = ".new-";
+
+/// Bytes of code that are stored of one module, 1 GiB. A compiler reads what anybody wrote and is not believed: what it
+/// returns is copied to the host's disk, and a hole in its memory would cost it nothing.
+const CODE_MAX: u64 = 1 << 30;
 
 /// See the module.
 #[derive(Debug)]
@@ -63,17 +67,17 @@ impl Cache {
         if let Some(artifact) = read(&folder) {
             return Ok(artifact);
         }
-        let turn = {
-            let mut compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(compiling.entry(digest.to_owned()).or_default())
-        };
-        let _turn = turn.lock().await;
+        let turn = self.turn(digest);
+        let _turn = turn.lock.lock().await;
         if let Some(artifact) = read(&folder) {
             return Ok(artifact);
         }
-        let result = self.fill(&folder, compile).await;
-        self.compiling.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
-        result
+        self.fill(&folder, compile).await
+    }
+
+    fn turn<'a>(&'a self, digest: &'a str) -> Turn<'a> {
+        let mut compiling = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        Turn { cache: self, digest, lock: Arc::clone(compiling.entry(digest.to_owned()).or_default()) }
     }
 
     async fn fill<F>(&self, folder: &Path, compile: impl FnOnce(OwnedFd, OwnedFd) -> F) -> Result<Artifact>
@@ -81,12 +85,13 @@ impl Cache {
         F: Future<Output = Result<Facts>>,
     {
         let memory = |name: &str| {
-            rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)
+            rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
                 .map_err(|errno| Error::new(Kind::Failed, "make memory for compiled code").caused_by(errno))
         };
         let (code, report) = (memory("code")?, memory("report")?);
         let kept = code.try_clone().map_err(|error| Error::new(Kind::Failed, "keep compiled code").caused_by(error))?;
         let facts = compile(code, report).await?;
+        seal(&kept)?;
         let unfinished = self.folder.join(format!("{UNFINISHED}{}", super::workers::random_name()?));
         let written = write(&unfinished, folder, kept, &facts);
         written.map_err(|error| {
@@ -107,6 +112,36 @@ impl Cache {
         });
         Ok(format!("{}-{}", digest.replace(':', "-"), fingerprint.await?))
     }
+}
+
+/// One of those who wait for a digest's code. The last to go, served or cancelled, takes the entry along.
+#[derive(Debug)]
+struct Turn<'a> {
+    cache: &'a Cache,
+    digest: &'a str,
+    lock: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut compiling = self.cache.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        // The map's own and this one; new ones are made under the map's lock.
+        if Arc::strong_count(&self.lock) <= 2 {
+            compiling.remove(self.digest);
+        }
+    }
+}
+
+/// Makes sure that code is of a bearable size and stays as it is while it is copied, whoever still holds it.
+fn seal(code: &OwnedFd) -> Result<()> {
+    let fail = |errno: rustix::io::Errno| Error::new(Kind::Failed, "seal compiled code").caused_by(errno);
+    fcntl_add_seals(code, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW).map_err(fail)?;
+    let size = fstat(code).map_err(fail)?.st_size;
+    if u64::try_from(size).map_or(true, |size| size > CODE_MAX) {
+        let text = format!("the compiled code is {size} bytes long; at most {CODE_MAX} are stored");
+        return Err(Error::new(Kind::Invalid, text));
+    }
+    Ok(())
 }
 
 fn artifact(folder: &Path, facts: Facts) -> Artifact {
@@ -175,6 +210,36 @@ mod tests {
         let (first, second) = tokio::join!(cache.get("sha256:ab", &compile), cache.get("sha256:ab", &compile));
         assert_eq!(first.unwrap().folder, second.unwrap().folder);
         assert_eq!(count.into_inner(), 1);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn code_without_measure_is_not_copied() {
+        let folder = scratch();
+        let cache = Cache::open(&folder).unwrap();
+        let swell = |code: OwnedFd, _report: OwnedFd| async move {
+            rustix::fs::ftruncate(&code, CODE_MAX + 1).unwrap();
+            Ok(facts())
+        };
+        assert_eq!(cache.get("sha256:ef", swell).await.unwrap_err().kind(), Kind::Invalid);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_request_leaves_no_turn_behind() {
+        let folder = scratch();
+        let cache = Cache::open(&folder).unwrap();
+        let never = |_code: OwnedFd, _report: OwnedFd| std::future::pending();
+        let mut request = Box::pin(cache.get("sha256:aa", never));
+        let soon = std::future::poll_fn(|context| {
+            assert!(request.as_mut().poll(context).is_pending());
+            std::task::Poll::Ready(())
+        });
+        soon.await;
+        assert_eq!(cache.compiling.lock().unwrap().len(), 1);
+        drop(request);
+        assert_eq!(cache.compiling.lock().unwrap().len(), 0);
         fs::remove_dir_all(folder).unwrap();
     }
 
