@@ -26,6 +26,10 @@ use crate::worker::{Exit, Ring, Stream};
 /// Handles a guest may have open at once: streams, files, requests. Bounds host memory a guest can make grow.
 const RESOURCES: usize = 10_000;
 
+/// Bytes of last words that are written. A backtrace tells names that the guest chose, of any length, and the ring takes
+/// a piece whole.
+const LAST_WORDS: usize = 64 << 10;
+
 /// What a trap exits with, as a process ended by SIGABRT.
 const TRAPPED: u8 = 134;
 
@@ -227,7 +231,7 @@ impl Ready {
 
     /// Writes an error with its Wasm backtrace to the guest's standard error.
     pub(crate) fn last_words(&self, error: &wasmtime::Error) {
-        let text = format!("{error:?}\n");
+        let text = shortened(format!("{error:?}\n"));
         match &self.streams {
             Streams::Log { ring, .. } => ring.push(Stream::Stderr, text.as_bytes()),
             Streams::Terminal { output, .. } => output.write_last(&text),
@@ -238,6 +242,15 @@ impl Ready {
 /// An exit that happened now.
 pub(crate) fn exit(code: u8, limited: bool, reason: Option<String>) -> Exit {
     Exit { code, limited, reason, at: SystemTime::now() }
+}
+
+/// The beginning of what is longer than [`LAST_WORDS`], and the line's end.
+fn shortened(mut text: String) -> String {
+    if text.len() > LAST_WORDS {
+        text.truncate(text.floor_char_boundary(LAST_WORDS - 1));
+        text.push('\n');
+    }
+    text
 }
 
 /// One sentence: what ended the guest.
@@ -261,4 +274,16 @@ fn listener(handle: OwnedFd) -> Result<TcpListener> {
     let listener = std::net::TcpListener::from(handle);
     listener.set_nonblocking(true).map_err(Error::Listener)?;
     TcpListener::from_std(listener).map_err(Error::Listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LAST_WORDS, shortened};
+
+    #[test]
+    fn names_that_a_guest_chose_make_no_line_longer_than_the_ring_takes() {
+        let text = shortened("é".repeat(LAST_WORDS));
+        assert!(text.len() <= LAST_WORDS && text.ends_with("é\n"));
+        assert_eq!(shortened("short\n".to_owned()), "short\n");
+    }
 }
