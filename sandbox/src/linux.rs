@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use proa_linux::zygote::protocol::{Event, Request, State as Held};
-use proa_linux::{Confinement, Facts, Files, Plan, Prepared, SUBORDINATE, Streams, WORKER_ID, cgroup};
+use proa_linux::{Confinement, Facts, Files, Plan, SUBORDINATE, Streams, WORKER_ID, cgroup};
 use rustix::fs::{Mode, OFlags, fstat, openat};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
@@ -20,6 +20,7 @@ use crate::runtime::{Adopted, Availability, Config, State};
 use crate::workload::{Content, Workload};
 
 mod connection;
+mod making;
 mod output;
 mod sandbox;
 mod stdin;
@@ -209,31 +210,6 @@ impl Runtime {
             default_filter: true,
         };
         Plan::new(&workload.spec, &request, facts).map_err(from_linux)
-    }
-
-    /// The common end of `create` and `confine`; cleans up after itself when it fails.
-    async fn launch(&self, id: String, plan: Plan, given: Vec<(proa_linux::Slot, OwnedFd)>) -> Result<Sandbox> {
-        let connection = self.connection().await?;
-        let prepared = tokio::task::spawn_blocking(move || (Prepared::new(&plan), plan)).await;
-        let (prepared, plan) =
-            prepared.map_err(|error| Error::new(Kind::Failed, "prepare a sandbox").caused_by(error))?;
-        let created = match prepared {
-            Err(error) => Err(prepare_error(error)),
-            Ok(mut prepared) => {
-                given.into_iter().for_each(|(slot, fd)| prepared.add(slot, fd));
-                let fds: Vec<_> = prepared.descriptors.iter().map(AsFd::as_fd).collect();
-                let (id, given) = (id.clone(), prepared.slots);
-                connection.ask(|ticket| Request::Create { ticket, id, plan, given }, &fds).await
-            }
-        };
-        match created {
-            Ok((Event::Created { pid, held, .. }, fds)) => Sandbox::new(self, &connection, id, pid, held, fds),
-            Ok(_) => Err(Error::new(Kind::Failed, "the zygote answered what was not asked")),
-            Err(error) => {
-                self.remove_group(&id).await;
-                Err(error)
-            }
-        }
     }
 
     async fn adopt(&self, connection: &Arc<Connection>) -> Result<Vec<(Sandbox, State)>> {

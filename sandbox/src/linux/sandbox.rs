@@ -12,6 +12,7 @@ use tokio::io::Interest;
 use tokio::sync::watch;
 
 use super::connection::Connection;
+use super::making::{DEADLINE, in_time, made_in_time};
 use super::{Output, Runtime, Stdin, from_linux, lock, prepare_error, stdin};
 use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
@@ -93,7 +94,16 @@ impl Sandbox {
 
     pub(crate) async fn start(&self) -> Result<()> {
         let id = self.inner.id.clone();
-        self.inner.connection.ask(|ticket| Request::Start { ticket, id }, &[]).await.map(drop)
+        let late = || format!("start `{}`: its program was not executed", self.inner.id);
+        let asked = self.inner.connection.ask(|ticket| Request::Start { ticket, id }, &[]);
+        match in_time(DEADLINE, late, asked).await {
+            Ok(answer) => answer.map(drop),
+            Err(error) => {
+                // Ended meanwhile is as good as killed; who is told of the failure deletes it.
+                drop(proa_linux::send_signal(self.inner.pidfd.as_fd(), 9));
+                Err(error)
+            }
+        }
     }
 
     pub(crate) async fn signal(&self, signal: i32) -> Result<()> {
@@ -138,11 +148,16 @@ impl Sandbox {
     }
 
     pub(crate) async fn exec(&self, exec_id: &str, process: &Process, stdin: bool) -> Result<Sandbox> {
+        let id = format!("{}/{exec_id}", self.inner.id);
+        made_in_time(&id, self.clone().make_exec(id.clone(), process.clone(), stdin)).await
+    }
+
+    async fn make_exec(self, id: String, process: Process, stdin: bool) -> Result<Sandbox> {
         let inner = &self.inner;
         let streams = if process.terminal().unwrap_or(false) { Streams::Terminal } else { Streams::Pipes { stdin } };
         let group = inner.runtime.group(&inner.id);
         let facts = &inner.runtime.inner.facts;
-        let plan = Plan::join(process, streams, &group, self.in_user_namespace(), facts).map_err(from_linux)?;
+        let plan = Plan::join(&process, streams, &group, self.in_user_namespace(), facts).map_err(from_linux)?;
         let prepared = tokio::task::spawn_blocking(move || (Prepared::new(&plan), plan)).await;
         let (prepared, plan) =
             prepared.map_err(|error| Error::new(Kind::Failed, "prepare an exec").caused_by(error))?;
@@ -151,8 +166,7 @@ impl Sandbox {
             if inner.exit.borrow().is_some() { self.ended() } else { prepare_error(error) }
         })?;
         let fds: Vec<_> = prepared.descriptors.iter().map(AsFd::as_fd).collect();
-        let (id, container, given) = (format!("{}/{exec_id}", inner.id), inner.id.clone(), prepared.slots);
-        let exec = id.clone();
+        let (exec, container, given) = (id.clone(), inner.id.clone(), prepared.slots);
         let request = |ticket| Request::Exec { ticket, id, container, plan, given };
         match inner.connection.ask(request, &fds).await? {
             (Event::Created { pid, held, .. }, fds) => {
@@ -200,7 +214,7 @@ impl Sandbox {
         if inner.exit.borrow().is_none() {
             // Ended meanwhile is as good as killed.
             drop(proa_linux::send_signal(inner.pidfd.as_fd(), 9));
-            self.wait().await;
+            in_time(DEADLINE, || format!("end `{}`: it was not gone after SIGKILL", inner.id), self.wait()).await?;
         }
         if !inner.connection.is_dead() {
             let id = inner.id.clone();
