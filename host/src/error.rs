@@ -37,6 +37,9 @@ pub enum Error {
     /// Not there yet; one sentence.
     #[error("{0}")]
     Unsupported(String),
+    /// The machine or its user cannot; the reason is one sentence.
+    #[error("isolation `{isolation}` cannot be had here: {reason}")]
+    Lacks { isolation: proa_sandbox::Isolation, reason: String },
     /// Policy forbids it; one sentence.
     #[error("{0}")]
     Forbidden(String),

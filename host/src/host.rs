@@ -67,7 +67,7 @@ impl Host {
     /// Makes a container; nothing runs yet.
     pub async fn create(&self, request: Request) -> Result<Created> {
         let runtimes = self.runtimes().await?;
-        let (record, _lease) = self.lower(&request, &runtimes).await?;
+        let (record, _lease) = self.lower(&request, &runtimes, true).await?;
         // It looks at bind sources: a dead network mount stops the thread that asks.
         let checked = move || checks::check(&record).map(|warnings| (record, warnings));
         let (record, warnings) = images::run_blocking(checked).await?;
@@ -101,7 +101,7 @@ impl Host {
     /// The plan of what `request` would run, as text; runs nothing.
     pub async fn plan(&self, request: Request) -> Result<String> {
         let runtimes = self.runtimes().await?;
-        let (record, _lease) = self.lower(&request, &runtimes).await?;
+        let (record, _lease) = self.lower(&request, &runtimes, false).await?;
         let checked = move || checks::check(&record).map(|_| record);
         let record = images::run_blocking(checked).await?;
         let workload = spec::workload(&record, &self.folder(&record.id))?;
@@ -138,8 +138,14 @@ impl Host {
         self.containers.all().iter().filter(|container| container.status() == Status::Running).count()
     }
 
-    /// Request to record: resolve, allow, admit, prepare. The lease keeps the image until the record names it.
-    async fn lower(&self, request: &Request, runtimes: &Runtimes) -> Result<(Record, proa_registry::Lease)> {
+    /// Request to record: resolve, allow, admit, prepare. The lease keeps the image until the record names it. What is
+    /// `to_run` needs an isolation that this machine and user have.
+    async fn lower(
+        &self,
+        request: &Request,
+        runtimes: &Runtimes,
+        to_run: bool,
+    ) -> Result<(Record, proa_registry::Lease)> {
         let image_name = request.image();
         let platform = platform(request.platform.as_deref())?;
         let found = self.images.find(&image_name).await?;
@@ -147,12 +153,12 @@ impl Host {
         let asked = asked_isolation(request.asked_isolation())?;
         let offer = found.offer(platform.as_ref());
         if !offer.wasm && !offer.linux {
-            return Err(Error::FindImage(match &platform {
-                Some(platform) => format!("{image_name}: the image here offers nothing for the platform {platform}"),
-                None => format!("{image_name}: the image here offers neither Wasm nor this machine's architecture"),
-            }));
+            return Err(found.nothing_for(platform.as_ref()));
         }
         let isolation = self.policy.choose(&tenant, asked, offer, &image_name)?;
+        if let Some(reason) = runtimes.lacks(isolation).filter(|_| to_run) {
+            return Err(Error::Lacks { isolation, reason });
+        }
         let image = self.images.variant(&found, isolation.is_wasm(), platform.as_ref()).await?;
         let lease = self.images.store().lease();
         lease.protect(&image.descriptor.digest);

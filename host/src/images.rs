@@ -62,6 +62,30 @@ impl Found {
         offer
     }
 
+    /// Why nothing in it can run here on `platform` (`None`: on any of ours): `FindImage`, which makes clients pull, only
+    /// where a pull would bring what is wanted.
+    pub fn nothing_for(&self, platform: Option<&Platform>) -> Error {
+        let host = Platform::host();
+        let runs = |variant: &Variant| variant.wasm || host.matches(&variant.platform);
+        let wanted = |variant: &Variant| platform.is_none_or(|platform| platform.matches(&variant.platform));
+        let mut offered: Vec<String> = self.variants.iter().map(|variant| variant.platform.to_string()).collect();
+        offered.sort();
+        offered.dedup();
+        let offered = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
+        if let Some(variant) = self.variants.iter().find(|variant| runs(variant) && wanted(variant)) {
+            let (name, platform) = (&self.name, &variant.platform);
+            return Error::FindImage(format!("{name}: of what it offers ({offered}) {platform} was not pulled"));
+        }
+        let asked = platform.filter(|platform| !platform.is_wasm() && !host.matches(platform));
+        Error::Invalid(match (asked, platform) {
+            (Some(asked), _) => {
+                format!("image `{}` offers {offered}, and {asked} does not run on this machine ({host})", self.name)
+            }
+            (None, Some(platform)) => format!("image `{}` offers {offered}, not {platform}", self.name),
+            (None, None) => format!("image `{}` offers {offered}, neither Wasm nor {host}", self.name),
+        })
+    }
+
     /// Its id: the digest of its index or manifest, as with Docker's containerd image store.
     pub fn id(&self) -> String {
         self.named.descriptor.digest.to_string()
@@ -286,5 +310,47 @@ fn missing(name: &str, error: Error) -> Error {
             Error::FindImage(shown)
         }
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sentence(offered: &[(&str, bool)], platform: Option<&str>) -> String {
+        let descriptor = Descriptor::new("x/y", Digest::sha256_of(b""), 0);
+        let variant = |(platform, present): &(&str, bool)| {
+            let platform: Platform = platform.parse().unwrap();
+            Variant { descriptor: descriptor.clone(), wasm: platform.is_wasm(), platform, present: *present }
+        };
+        let variants = offered.iter().map(variant).collect();
+        let named = Named { descriptor: descriptor.clone(), names: Vec::new() };
+        let found = Found { name: "far:1".to_owned(), named, variants };
+        found.nothing_for(platform.map(|text| text.parse().unwrap()).as_ref()).sentence()
+    }
+
+    #[test]
+    fn an_image_for_another_platform_is_refused_with_what_it_offers() {
+        let host = Platform::host().to_string();
+        let far = [("linux/s390x", true), ("linux/mips", false)];
+        assert_eq!(
+            sentence(&far, None),
+            format!("image `far:1` offers linux/mips, linux/s390x, neither Wasm nor {host}")
+        );
+        assert_eq!(
+            sentence(&far, Some("linux/s390x")),
+            format!(
+                "image `far:1` offers linux/mips, linux/s390x, and linux/s390x does not run on this machine ({host})"
+            )
+        );
+        assert_eq!(
+            sentence(&[(&host, true)], Some("wasi/wasm")),
+            format!("image `far:1` offers {host}, not wasi/wasm")
+        );
+        let elsewhere = sentence(&[(&host, false)], None);
+        assert!(
+            elsewhere.starts_with("No such image: far:1: ") && elsewhere.ends_with("was not pulled"),
+            "{elsewhere}"
+        );
     }
 }

@@ -97,11 +97,16 @@ impl Runtime {
 
     /// What the two native models lack here.
     pub(crate) async fn availability(&self) -> Vec<Availability> {
-        let facts = &self.inner.facts;
-        vec![
-            Availability { isolation: Isolation::Linux, lacks: facts.lacks_native() },
-            Availability { isolation: Isolation::LinuxUserns, lacks: facts.lacks_user_namespace() },
-        ]
+        let row = |isolation| Availability { isolation, lacks: self.lacks(isolation) };
+        vec![row(Isolation::Linux), row(Isolation::LinuxUserns)]
+    }
+
+    /// What one native model lacks here, found once, at the opening.
+    pub(crate) fn lacks(&self, isolation: Isolation) -> Option<String> {
+        match isolation {
+            Isolation::LinuxUserns => self.inner.facts.lacks_user_namespace(),
+            _ => self.inner.facts.lacks_native(),
+        }
     }
 
     /// The plan of a workload as text.

@@ -105,6 +105,12 @@ impl Runtimes {
         all
     }
 
+    /// Why `isolation` cannot be had here, in one sentence, as far as it was found at the opening; nothing is tried now.
+    /// Wasm needs no privilege: what its workers lack shows when one starts.
+    pub fn lacks(&self, isolation: Isolation) -> Option<String> {
+        if isolation.is_wasm() { None } else { self.linux.lacks(isolation) }
+    }
+
     /// Compiles `module` in the compiler's sandbox, or finds it in the cache. Whole or nothing; requests for one
     /// `digest` are served by one compilation.
     ///

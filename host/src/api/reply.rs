@@ -56,7 +56,9 @@ pub(crate) fn status(error: &Error) -> StatusCode {
         Error::FindContainer(_) | Error::FindImage(_) | Error::FindExec(_) | Error::FindNetwork(_) => {
             StatusCode::NOT_FOUND
         }
-        Error::AmbiguousPrefix(_) | Error::Invalid(_) | Error::StartProgram { .. } => StatusCode::BAD_REQUEST,
+        Error::AmbiguousPrefix(_) | Error::Invalid(_) | Error::Lacks { .. } | Error::StartProgram { .. } => {
+            StatusCode::BAD_REQUEST
+        }
         Error::ReserveName { .. } | Error::Conflict(_) | Error::Admit(_) => StatusCode::CONFLICT,
         Error::NotModified => StatusCode::NOT_MODIFIED,
         Error::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
@@ -131,6 +133,7 @@ mod tests {
             (Error::FindImage(text()), 404),
             (Error::Invalid(text()), 400),
             (Error::AmbiguousPrefix(text()), 400),
+            (Error::Lacks { isolation: proa_sandbox::Isolation::Linux, reason: text() }, 400),
             (Error::ReserveName { name: text(), holder: text() }, 409),
             (Error::Conflict(text()), 409),
             (Error::NotModified, 304),
