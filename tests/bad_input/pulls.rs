@@ -181,7 +181,7 @@ fn an_image_for_another_platform_is_refused() -> Result<()> {
     image.manifest["config"] = image::descriptor(image::CONFIG, &config);
     image.blobs.insert(image::digest(&config), config);
     let reference = shelf.put("riscv", &image);
-    Node::shared()?.proa(&["run", "--rm", &reference])?.refused(125, &["architecture"])?;
+    Node::shared()?.proa(&["run", "--rm", &reference])?.refused(125, &["linux/riscv64"])?;
     Ok(())
 }
 
