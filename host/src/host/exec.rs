@@ -1,6 +1,7 @@
 //! More programs in a running native container.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bollard_stubs::models::ExecConfig;
@@ -13,8 +14,9 @@ use crate::state::Container;
 use crate::state::record::{Content, User};
 use crate::supervisor::start_message;
 
-/// Finished execs that are remembered, so that clients can ask for their codes; the rest are forgotten.
-const REMEMBERED: usize = 512;
+/// Execs of one container that do not run, finished or never started, that are remembered, so that clients can start
+/// them and ask for their codes; beyond that the oldest are forgotten.
+const REMEMBERED: usize = 1024;
 
 /// One more program, wanted, running or ended.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct Exec {
     pub container: Arc<Container>,
     pub config: ExecConfig,
     user: User,
+    /// Grows from one exec to the next.
+    number: u64,
     progress: Mutex<Progress>,
 }
 
@@ -33,6 +37,8 @@ pub struct Progress {
     pub sandbox: Option<Sandbox>,
     pub begun: bool,
     pub running: bool,
+    /// It ended, or could not start.
+    over: bool,
     pub pid: Option<u32>,
     /// `None` before its end, and where nobody knows it.
     pub exit_code: Option<u8>,
@@ -42,6 +48,7 @@ pub struct Progress {
 #[derive(Debug, Default)]
 pub struct Execs {
     by_id: Mutex<HashMap<String, Arc<Exec>>>,
+    created: AtomicU64,
 }
 
 impl Execs {
@@ -64,10 +71,18 @@ impl Execs {
 
     fn insert(&self, exec: Arc<Exec>) {
         let mut all = self.lock();
-        if all.len() >= REMEMBERED {
-            all.retain(|_, exec| !exec.progress().begun || exec.progress().running);
+        let idle = |other: &&Arc<Exec>| other.container.id() == exec.container.id() && other.idle();
+        let mut resting: Vec<_> = all.values().filter(idle).map(|other| (other.number, other.id.clone())).collect();
+        resting.sort_unstable();
+        let surplus = (resting.len() + 1).saturating_sub(REMEMBERED);
+        for (_, id) in resting.into_iter().take(surplus) {
+            all.remove(&id);
         }
         all.insert(exec.id.clone(), exec);
+    }
+
+    fn next_number(&self) -> u64 {
+        self.created.fetch_add(1, Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Exec>>> {
@@ -79,6 +94,12 @@ impl Exec {
     /// How far it is.
     pub fn progress(&self) -> Progress {
         self.lock().clone()
+    }
+
+    /// Never started, or over; not one that is being started.
+    fn idle(&self) -> bool {
+        let progress = self.lock();
+        !progress.begun || progress.over
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
@@ -111,7 +132,8 @@ impl Host {
                 self.images.user(&manifest, lower, user).await?
             }
         };
-        let exec = Exec { id: crate::random_id(), container, config, user, progress: Mutex::default() };
+        let number = self.execs.next_number();
+        let exec = Exec { id: crate::random_id(), container, config, user, number, progress: Mutex::default() };
         let exec = Arc::new(exec);
         self.execs.insert(exec.clone());
         Ok(exec)
@@ -132,7 +154,11 @@ impl Host {
             }
             Err(error) => {
                 let code = error.kind().and_then(program_code);
-                exec.lock().exit_code = Some(code.unwrap_or(126));
+                {
+                    let mut progress = exec.lock();
+                    progress.exit_code = Some(code.unwrap_or(126));
+                    progress.over = true;
+                }
                 let program = exec.config.cmd.iter().flatten().next().cloned().unwrap_or_default();
                 Err(match (code, &error) {
                     (Some(code), Error::Sandbox { source, .. }) => {
@@ -150,6 +176,7 @@ impl Host {
         {
             let mut progress = exec.lock();
             progress.running = false;
+            progress.over = true;
             progress.pid = None;
             progress.exit_code = exit.code;
             progress.sandbox = None;
@@ -174,5 +201,32 @@ impl Host {
             return Err(error);
         }
         Ok(sandbox)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proa_sandbox::Isolation;
+
+    use super::*;
+    use crate::state::log::Log;
+
+    #[test]
+    fn execs_that_nobody_starts_are_forgotten_oldest_first() {
+        let record = crate::spec::tests::record(Isolation::Linux);
+        let user = record.user.clone();
+        let container = Arc::new(Container::new(record, "/nowhere".into(), Log::new("/nowhere/log".into())));
+        let execs = Execs::default();
+        let create = |begun: bool| {
+            let number = execs.next_number();
+            let progress = Mutex::new(Progress { begun, running: begun, ..Progress::default() });
+            let (container, user, id) = (container.clone(), user.clone(), number.to_string());
+            execs.insert(Arc::new(Exec { id, container, config: ExecConfig::default(), user, number, progress }));
+        };
+        create(true);
+        (0..=REMEMBERED).for_each(|_| create(false));
+        assert!(execs.find("0").is_ok(), "a running one stays");
+        assert!(execs.find("1").is_err(), "the oldest goes");
+        assert!(execs.find("2").is_ok() && execs.find(&(REMEMBERED + 1).to_string()).is_ok());
     }
 }
