@@ -1,6 +1,7 @@
 //! One task per running container: its output into the log, its end into the record, then what it held given back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use proa_sandbox::{Kind, Output, Sandbox};
@@ -11,13 +12,27 @@ use crate::permit::Permit;
 use crate::state::Container;
 use crate::timestamp::unix_nanos;
 
-/// How long a pump waits before it tries a full disk again; its guest waits meanwhile, nothing is dropped.
+/// How long a pump waits before it tries a full disk again; its guest waits meanwhile, and nothing is dropped unless the
+/// guest was ended by force.
 const DISK_PAUSE: Duration = Duration::from_millis(250);
 
 /// Sees a started container to its end.
 pub async fn supervise(host: Arc<Host>, container: Arc<Container>, sandbox: Sandbox, permit: Permit) {
     // All it printed is in the log before anybody hears that it ended.
-    let (exit, ()) = tokio::join!(sandbox.wait(), pump(&container, sandbox.output()));
+    let over = AtomicBool::new(false);
+    let ending = async {
+        let exit = sandbox.wait().await;
+        over.store(true, Ordering::Release);
+        exit
+    };
+    let (exit, dropped) = tokio::join!(ending, pump(&container, sandbox.output(), &over));
+    if dropped > 0 {
+        let container = container.id();
+        tracing::error!(
+            container,
+            "{dropped} bytes of its output are lost: the disk had no room, and it was ended by force"
+        );
+    }
     drop(permit);
     let auto_remove = container.with(|record| record.host_config.auto_remove == Some(true));
     if auto_remove {
@@ -77,35 +92,47 @@ pub fn start_message(program: &str, code: u8, cause: &proa_sandbox::Error) -> St
     if said.iter().any(|said| sentence.contains(said)) { sentence } else { format!("{sentence}: {}", said[0]) }
 }
 
-async fn pump(container: &Container, output: Option<Output>) {
-    let Some(mut output) = output else { return };
+/// Moves all output into the log; answers how many bytes had to be dropped.
+async fn pump(container: &Container, output: Option<Output>, over: &AtomicBool) -> usize {
+    let mut dropped = 0;
+    let Some(mut output) = output else { return dropped };
     loop {
-        match output.peek().await {
+        let error = match output.peek().await {
             Ok(Some(chunk)) => {
-                record(container, &chunk).await;
-                if let Err(error) = output.consume().await {
-                    return lost(container, &error);
+                if !record(container, &chunk, over).await {
+                    dropped += chunk.bytes.len();
                 }
+                output.consume().await.err()
             }
-            Ok(None) => return,
-            Err(error) => return lost(container, &error),
+            Ok(None) => return dropped,
+            Err(error) => Some(error),
+        };
+        if let Some(error) = error {
+            lost(container, &error);
+            return dropped;
         }
     }
 }
 
-async fn record(container: &Container, chunk: &proa_sandbox::Chunk) {
+/// Appends a piece to the log, and waits while the disk is full; `false` when there is no use in waiting.
+async fn record(container: &Container, chunk: &proa_sandbox::Chunk, over: &AtomicBool) -> bool {
     let mut told = false;
     let nanos = unix_nanos(SystemTime::now());
     while let Err(error) = container.log().append(chunk.stream, nanos, &chunk.bytes) {
         // A full disk stops the guest, as a full pipe does; a log whose folder is gone has no reader.
         if error.kind() == std::io::ErrorKind::NotFound {
-            return;
+            return true;
+        }
+        // To remove it may be what makes room.
+        if over.load(Ordering::Acquire) && container.is_forced() {
+            return false;
         }
         if !std::mem::replace(&mut told, true) {
             tracing::error!(container = container.id(), "write the log: {error}; its guest waits");
         }
         tokio::time::sleep(DISK_PAUSE).await;
     }
+    true
 }
 
 fn lost(container: &Container, error: &proa_sandbox::Error) {
@@ -116,9 +143,25 @@ fn lost(container: &Container, error: &proa_sandbox::Error) {
 
 #[cfg(test)]
 mod tests {
-    use proa_sandbox::{Error, Kind};
+    use proa_sandbox::{Chunk, Error, Isolation, Kind, Stream};
 
-    use super::start_message;
+    use super::*;
+    use crate::state::log::Log;
+
+    #[tokio::test]
+    async fn a_full_disk_holds_a_container_until_it_is_ended_by_force() {
+        let record_of = crate::spec::tests::record(Isolation::Linux);
+        let container = Container::new(record_of, "/nowhere".into(), Log::new("/dev/full".into()));
+        let chunk = Chunk { stream: Stream::Stdout, bytes: b"lost".to_vec() };
+        let over = AtomicBool::new(true);
+        let waiting = tokio::time::timeout(Duration::ZERO, record(&container, &chunk, &over)).await;
+        assert!(waiting.is_err(), "nothing is dropped unasked");
+        container.force();
+        assert!(!record(&container, &chunk, &over).await);
+        over.store(false, Ordering::Release);
+        let waiting = tokio::time::timeout(Duration::ZERO, record(&container, &chunk, &over)).await;
+        assert!(waiting.is_err(), "a guest that still runs waits");
+    }
 
     #[test]
     fn docker_s_clients_find_the_words_they_look_for() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
+use proa_sandbox::{Kind, Sandbox};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -94,8 +95,7 @@ impl Host {
         let failed =
             |source| Error::Sandbox { attempt: "stop container", container: container.id().to_owned(), source };
         let mut news = container.news();
-        sandbox.signal(number).await.map_err(failed)?;
-        self.signalled(container, number);
+        self.send(container, &sandbox, number).await.map_err(failed)?;
         let ended = news.wait_for(|news| news.status != Status::Running);
         match seconds.or(own_grace).unwrap_or(GRACE) {
             grace @ 0.. => {
@@ -108,10 +108,9 @@ impl Host {
                 return Ok(());
             }
         }
-        // It may have ended by itself meanwhile, which is all that was asked.
+        container.force();
         if let Ok(sandbox) = container.running() {
-            sandbox.signal(KILL).await.map_err(failed)?;
-            self.signalled(container, KILL);
+            self.send(container, &sandbox, KILL).await.map_err(failed)?;
         }
         let _ = news.wait_for(|news| news.status != Status::Running).await;
         Ok(())
@@ -146,6 +145,7 @@ impl Host {
                     "cannot remove container \"/{name}\": container is running: stop the container before removing or force remove"
                 )));
             }
+            container.force();
             if let Ok(sandbox) = container.running() {
                 // It may end by itself at any moment; what counts is that it does not run afterwards.
                 let _ = sandbox.signal(KILL).await;
@@ -225,6 +225,17 @@ impl Host {
         self.execs.forget_container(container.id());
         container.gone();
         self.events.container(container, "destroy", &[]);
+        Ok(())
+    }
+
+    /// Signals a container that is to end. One that ended by itself meanwhile, which is all that was asked, may still be
+    /// counted as running while its output is written.
+    async fn send(&self, container: &Container, sandbox: &Sandbox, number: i32) -> proa_sandbox::Result<()> {
+        match sandbox.signal(number).await {
+            Ok(()) => self.signalled(container, number),
+            Err(error) if error.kind() == Kind::Conflict => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 

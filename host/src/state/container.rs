@@ -1,6 +1,7 @@
 //! One container in memory: its record, its log, its sandbox while it has one, and the news of every change.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -21,6 +22,8 @@ pub struct Container {
     live: Mutex<Live>,
     news: watch::Sender<News>,
     log: Log,
+    /// Whoever ends this run does not wait for what it printed.
+    forced: AtomicBool,
     /// Held by whoever starts or removes it; stop, kill and wait need no turn.
     pub turn: tokio::sync::Mutex<()>,
 }
@@ -53,6 +56,7 @@ impl Container {
             live: Mutex::new(Live { record, sandbox: None }),
             news: watch::Sender::new(news),
             log,
+            forced: AtomicBool::new(false),
             turn: tokio::sync::Mutex::new(()),
         }
     }
@@ -111,8 +115,19 @@ impl Container {
 
     /// The sandbox exists; its first instruction waits.
     pub fn hold(&self, sandbox: Sandbox) {
+        self.forced.store(false, Ordering::Release);
         self.lock().sandbox = Some(sandbox);
         self.tell(|news| news.free = false);
+    }
+
+    /// Once this run has ended, output for which the disk has no room is dropped instead of waited for.
+    pub fn force(&self) {
+        self.forced.store(true, Ordering::Release);
+    }
+
+    /// Whether [`force`](Container::force) was called in this run.
+    pub fn is_forced(&self) -> bool {
+        self.forced.load(Ordering::Acquire)
     }
 
     /// The sandbox and all it had are gone.
