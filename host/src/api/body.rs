@@ -14,6 +14,8 @@ use crate::api::reply::Failure;
 
 /// The largest JSON a request may bring.
 const LARGEST: usize = 4 << 20;
+/// How long a refused body is read on.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// An answer's body: whole, or as it comes.
 pub enum Body {
@@ -108,11 +110,24 @@ impl Reader {
                 };
                 let Some(piece) = piece else { continue };
                 if sender.send(piece).await.is_err() {
+                    let _ = tokio::time::timeout(PATIENCE, read_on(body)).await;
                     return;
                 }
             }
         });
         Reader { pieces, current: Bytes::new() }
+    }
+}
+
+/// Reads a refused body on, within bounds: a client cut off while it writes sees a broken connection instead of the
+/// sentence.
+async fn read_on(mut body: Incoming) {
+    let mut unread = 0_usize;
+    while let Some(Ok(frame)) = body.frame().await {
+        unread = unread.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+        if unread > LARGEST {
+            return;
+        }
     }
 }
 
