@@ -13,7 +13,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use proa_tests::{Node, Suite, Under, cases, guest, harness};
+use proa_tests::{Isolation, Need, Node, Suite, Under, cases, guest, harness};
 
 fn main() -> ExitCode {
     harness::main(env!("CARGO_BIN_EXE_proa"), |suite| {
@@ -33,11 +33,11 @@ fn fill(suite: &mut Suite) {
             a_reference_that_is_none_is_refused,
             flags_that_contradict_or_make_no_sense_are_refused,
             unknown_verbs_and_containers_are_refused,
-            a_port_of_a_native_container_is_refused,
             a_load_that_is_no_archive_is_refused,
             malformed_requests_are_answered_and_the_host_lives_on,
         ],
     );
+    suite.add(&[Need::Isolation(Isolation::Linux)], cases![a_port_of_a_native_container_is_refused]);
 }
 
 /// Nothing of a refused container stays: not in the list, not on disk.
