@@ -168,7 +168,9 @@ impl Images {
         }
         let content = match &image.kind {
             ImageKind::Linux => Content::Layers { lower: self.unpack(image, name).await? },
-            ImageKind::WasmBlob(_) | ImageKind::WasmFile(_) => self.compile(image, name, runtimes).await?,
+            ImageKind::WasmBlob(_) | ImageKind::WasmFile(_) | ImageKind::Unrunnable(_) => {
+                self.compile(image, name, runtimes).await?
+            }
         };
         self.known.write().unwrap_or_else(PoisonError::into_inner).contents.insert(key, content.clone());
         Ok(content)

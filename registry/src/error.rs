@@ -24,6 +24,8 @@ pub enum Error {
     Ambiguous { name: String },
     #[error("`{image}` has no variant for {wanted}, it offers {offered}")]
     NoVariant { image: String, wanted: String, offered: String },
+    #[error("image `{image}` cannot be run: {reason}")]
+    Unrunnable { image: String, reason: String },
     #[error("the store at `{root}` is in use by another process")]
     InUse { root: PathBuf },
     #[error("`{path}` is not an OCI image layout: {reason}")]
@@ -51,18 +53,22 @@ pub enum Error {
     ReadLayer { layer: String, source: io::Error },
     #[error("load archive: {reason}")]
     Archive { reason: String },
+    #[error("read the archive: {reason}")]
+    Stream { reason: String },
     #[error("{action} archive")]
     ArchiveIo { action: &'static str, source: io::Error },
     #[error("package `{what}`: {reason}")]
     Package { what: &'static str, reason: String },
-    #[error("{action} `{url}`")]
-    Request { action: &'static str, url: String, source: reqwest::Error },
-    #[error("{action} `{reference}`: registry `{registry}` answered {status}{detail}")]
-    Answer { action: &'static str, reference: String, registry: String, status: u16, detail: String },
-    #[error("{action} `{reference}`: registry `{registry}` {reason}")]
-    Protocol { action: &'static str, reference: String, registry: String, reason: String },
+    #[error("ask `{url}`")]
+    Request { url: String, source: reqwest::Error },
+    #[error("registry `{registry}` answered {status}{detail}")]
+    Answer { registry: String, status: u16, detail: String },
+    #[error("registry `{registry}` {reason}")]
+    Protocol { registry: String, reason: String },
     #[error("credentials for `{registry}`: {reason}")]
     Credentials { registry: String, reason: String },
+    #[error("certificates in `{path}`: {reason}")]
+    Certificates { path: PathBuf, reason: String },
     #[error("set up TLS")]
     Tls { source: rustls::Error },
     #[error("build the HTTP client")]
@@ -97,7 +103,8 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Reference { .. } | Error::Digest { .. } | Error::Platform { .. } => ErrorKind::Invalid,
-            Error::NotLayout { .. } | Error::Package { .. } | Error::Archive { .. } => ErrorKind::Invalid,
+            Error::NotLayout { .. } | Error::Package { .. } | Error::Archive { .. } | Error::Stream { .. } => ErrorKind::Invalid,
+            Error::Unrunnable { .. } | Error::Certificates { .. } => ErrorKind::Invalid,
             Error::NoImage { .. } | Error::NoVariant { .. } => ErrorKind::NotFound,
             Error::Answer { status: 404, .. } => ErrorKind::NotFound,
             Error::Answer { status: 401 | 403, .. } | Error::Credentials { .. } => ErrorKind::Denied,

@@ -94,13 +94,16 @@ pub(crate) fn collect(
             swept.blobs.push(digest);
         }
     }
-    let names: HashSet<String> = keep.iter().flat_map(|d| [d.folder(), layers::flat_folder(d)]).collect();
+    let names: HashSet<String> = keep.iter().flat_map(|d| [d.folder(), layers::flat_folder(d), layers::proof(d)]).collect();
     for name in layers::folders(folders, folders_path)? {
         if !names.contains(&name) {
             layers::remove(folders, folders_path, &name)?;
-            swept.layers.push(name);
+            if !name.starts_with(layers::PROOF) {
+                swept.layers.push(name);
+            }
         }
     }
+    swept.bytes += layout.clear_partials(|digest| held.digests.values().any(|set| set.contains(digest)))?;
     drop(held);
     Ok(swept)
 }

@@ -2,10 +2,12 @@
 //! or Wasm, in any of the shapes Wasm is shipped in. Reads blobs from a layout, verified; must not know who runs them.
 //!
 //! The shapes of Wasm:
-//! 1. the CNCF Wasm OCI artifact: config `application/vnd.wasm.config.v0+json`, one layer `application/wasm`;
+//! 1. artifacts whose layer is the binary: the CNCF Wasm OCI artifact and its kin (image/dialect.rs);
 //! 2. an ordinary image of platform `wasi/wasm` (os wasi, wasip1 or wasip2, architecture wasm or wasm32) whose
 //!    entrypoint is a .wasm file in its layers;
 //! 3. the compat variant: an ordinary image of any platform with the annotation `module.wasm.image/variant`.
+
+mod dialect;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Component, Path, PathBuf};
@@ -68,6 +70,8 @@ pub enum ImageKind {
     WasmBlob(Descriptor),
     /// A Wasm file within the layers: relative, without `.` and `..`.
     WasmFile(PathBuf),
+    /// Wasm in a shape that cannot be run here; what is missing, as a clause.
+    Unrunnable(String),
 }
 
 /// One layer of a root file system.
@@ -132,7 +136,7 @@ fn absent(descriptor: &Descriptor) -> Option<Variant> {
 fn present(layout: &Layout, descriptor: &Descriptor, manifest: &Manifest) -> Result<Variant> {
     let complete = layout.has(&manifest.config) && manifest.layers.iter().all(|layer| layout.has(layer));
     if layout.has(&manifest.config) {
-        let config = ConfigFile::parse(&layout.read(&manifest.config, DOCUMENT_MAX)?, &manifest.config.digest)?;
+        let config = parse_config(manifest, &layout.read(&manifest.config, DOCUMENT_MAX)?)?;
         let platform = platform_of(descriptor, manifest, &config);
         let wasm = is_wasm(descriptor, manifest, &platform);
         return Ok(Variant { descriptor: descriptor.clone(), platform, wasm, present: complete });
@@ -143,7 +147,7 @@ fn present(layout: &Layout, descriptor: &Descriptor, manifest: &Manifest) -> Res
 }
 
 fn is_wasm(descriptor: &Descriptor, manifest: &Manifest, platform: &Platform) -> bool {
-    platform.is_wasm() || wasm_blob(manifest).is_some() || is_compat(descriptor, manifest)
+    platform.is_wasm() || dialect::is_dialect(manifest) || is_compat(descriptor, manifest)
 }
 
 fn is_compat(descriptor: &Descriptor, manifest: &Manifest) -> bool {
@@ -153,17 +157,12 @@ fn is_compat(descriptor: &Descriptor, manifest: &Manifest) -> bool {
     says_so(&manifest.annotations) || says_so(&descriptor.annotations)
 }
 
-/// The layer that is a Wasm binary by its media type, in a manifest that has one.
-fn wasm_blob(manifest: &Manifest) -> Option<&Descriptor> {
-    manifest.layers.iter().find(|layer| layer.media_type == media_type::WASM)
-}
-
 /// The index's word wins; the config's os and architecture stand in for it.
 fn platform_of(descriptor: &Descriptor, manifest: &Manifest, config: &ConfigFile) -> Platform {
     if let Some(platform) = &descriptor.platform {
         return platform.clone();
     }
-    if manifest.config.media_type == media_type::WASM_CONFIG || wasm_blob(manifest).is_some() {
+    if dialect::is_dialect(manifest) {
         let os = if config.os.starts_with("wasi") { config.os.as_str() } else { "wasi" };
         return Platform::new(os, "wasm");
     }
@@ -179,16 +178,16 @@ pub(crate) fn image(layout: &Layout, descriptor: &Descriptor) -> Result<Image> {
     if let Some(missing) = manifest.layers.iter().find(|layer| !layout.has(layer)) {
         return Err(Error::NoBlob { digest: missing.digest.clone() });
     }
-    let config = ConfigFile::parse(&layout.read(&manifest.config, DOCUMENT_MAX)?, &manifest.config.digest)?;
+    let bytes = layout.read(&manifest.config, DOCUMENT_MAX)?;
+    let mut config = parse_config(&manifest, &bytes)?;
     let platform = platform_of(descriptor, &manifest, &config);
-    let (kind, layers) = match wasm_blob(&manifest) {
-        Some(blob) => (ImageKind::WasmBlob(blob.clone()), Vec::new()),
-        None => {
-            let layers = layers_of(descriptor, &manifest, &config)?;
-            match is_wasm(descriptor, &manifest, &platform) {
-                true => (ImageKind::WasmFile(wasm_file(descriptor, &platform, &config)?), layers),
-                false => (ImageKind::Linux, layers),
-            }
+    let (kind, layers) = if dialect::is_dialect(&manifest) {
+        (dialect_kind(&manifest, &bytes, &mut config), Vec::new())
+    } else {
+        let layers = layers_of(descriptor, &manifest, &config)?;
+        match is_wasm(descriptor, &manifest, &platform) {
+            true => (ImageKind::WasmFile(wasm_file(descriptor, &platform, &config)?), layers),
+            false => (ImageKind::Linux, layers),
         }
     };
     Ok(Image {
@@ -202,6 +201,28 @@ pub(crate) fn image(layout: &Layout, descriptor: &Descriptor) -> Result<Image> {
         layers,
         kind,
     })
+}
+
+/// The dialects of Wasm artifacts have configs of their own, or empty ones: none of theirs is wrong for lacking ours.
+fn parse_config(manifest: &Manifest, bytes: &[u8]) -> Result<ConfigFile> {
+    match ConfigFile::parse(bytes, &manifest.config.digest) {
+        Err(_) if dialect::is_dialect(manifest) => Ok(ConfigFile::default()),
+        parsed => parsed,
+    }
+}
+
+fn dialect_kind(manifest: &Manifest, bytes: &[u8], config: &mut ConfigFile) -> ImageKind {
+    match dialect::program(manifest, bytes) {
+        dialect::Program::Missing(reason) => ImageKind::Unrunnable(reason),
+        dialect::Program::Blob { layer, env } => {
+            if !env.is_empty() {
+                let process = config.config.get_or_insert_default();
+                let all = process.env().iter().flatten().cloned().chain(env).collect();
+                process.set_env(Some(all));
+            }
+            ImageKind::WasmBlob(layer)
+        }
+    }
 }
 
 fn layers_of(descriptor: &Descriptor, manifest: &Manifest, config: &ConfigFile) -> Result<Vec<Layer>> {

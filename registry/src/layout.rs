@@ -2,14 +2,17 @@
 //!
 //! ```text
 //! DIR/oci-layout             {"imageLayoutVersion":"1.0.0"}
+//! DIR/index.twin             of a store: index.json once more, behind its digest (twin.rs)
 //! DIR/index.json             what is named (org.opencontainers.image.ref.name = the full reference); the roots
 //! DIR/blobs/sha256/<hex>     content, whole and synced before it has this name
-//! DIR/ingest/                content on its way in; nothing there has a name yet
+//! DIR/ingest/                content on its way in; nothing there has a name yet. `partial-<digest>`: a download that
+//!                            was broken off and is gone on with
 //! ```
 //!
 //! index.json is replaced whole, under a lock on the folder. Knows nothing of unpacked layers or of who holds a blob.
 
 mod ingest;
+mod twin;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -18,11 +21,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::Dir;
 use rustix::fs::{FlockOperation, flock, fsync};
 
 use crate::descriptor::{CONTAINERD_NAME, Descriptor, REF_NAME, media_type};
-use crate::digest::{Algorithm, Digest, Hasher, Verified};
+use crate::digest::{Algorithm, Digest, Verified};
 use crate::document::{DOCUMENT_MAX, Document, Index};
 use crate::error::{Error, Result};
 
@@ -40,6 +43,8 @@ const INDEX_MAX: u64 = 64 << 20;
 pub struct Layout {
     path: PathBuf,
     dir: Arc<Dir>,
+    /// Whether index.json is written twice.
+    has_twin: bool,
 }
 
 impl Layout {
@@ -86,7 +91,7 @@ impl Layout {
 
     fn at(path: &Path) -> Result<Layout> {
         let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(Error::file("open folder", path))?;
-        Ok(Layout { path: path.to_path_buf(), dir: Arc::new(dir) })
+        Ok(Layout { path: path.to_path_buf(), dir: Arc::new(dir), has_twin: false })
     }
 
     /// The folder this layout was opened at.
@@ -226,26 +231,6 @@ impl Layout {
         ingest.seal()?.publish()
     }
 
-    /// Begins to store a blob piece by piece.
-    pub fn begin(&self, expected: Option<(&Digest, Option<u64>)>, limit: u64) -> Result<Ingest> {
-        self.dir.create_dir_all(INGEST).map_err(Error::file("create folder", self.path.join(INGEST)))?;
-        let name = format!("{INGEST}/{}", unique_name());
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        let file =
-            self.dir.open_with(&name, &options).map_err(Error::file("create file", self.path.join(&name)))?.into_std();
-        let algorithm = expected.map_or(Algorithm::Sha256, |(digest, _)| digest.algorithm());
-        Ok(Ingest {
-            layout: self.clone(),
-            name,
-            file: Some(file),
-            hasher: Some(Hasher::new(algorithm)),
-            written: 0,
-            expected: expected.map(|(digest, size)| (digest.clone(), size)),
-            limit,
-        })
-    }
-
     /// Every blob with its size.
     pub(crate) fn blobs(&self) -> Result<Vec<(Digest, u64)>> {
         let mut found = Vec::new();
@@ -271,16 +256,6 @@ impl Layout {
     pub(crate) fn remove_blob(&self, digest: &Digest) -> Result<()> {
         let path = blob_path(digest);
         self.dir.remove_file(&path).map_err(Error::file("remove blob", self.path.join(path)))
-    }
-
-    /// Removes what an interrupted ingest left. Only whoever excludes other processes may call this.
-    pub(crate) fn clear_ingest(&self) -> Result<()> {
-        match self.dir.remove_dir_all(INGEST) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(Error::File { action: "remove folder", path: self.path.join(INGEST), source })
-            }
-            _ => Ok(()),
-        }
     }
 
     fn read_index(&self) -> Result<Index> {
@@ -313,6 +288,9 @@ impl Layout {
             name: self.path.display().to_string(),
             reason: e.to_string(),
         })?;
+        if self.has_twin {
+            self.write_twin(&bytes)?;
+        }
         self.replace(INDEX, &bytes)
     }
 

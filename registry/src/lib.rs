@@ -12,6 +12,8 @@
 
 pub mod archive;
 mod client;
+mod commit;
+mod compression;
 mod descriptor;
 mod digest;
 mod document;
@@ -26,18 +28,22 @@ mod reference;
 mod removal;
 mod server;
 mod store;
+mod stream;
+mod turns;
 
 pub use archive::{LayoutName, Loaded};
 pub use client::{Client, Credentials, Event, Login, Progress, Pulled, Pushed, Selection, Status};
+pub use commit::Commit;
 pub use descriptor::{Descriptor, media_type};
 pub use digest::{Algorithm, Digest, Verified};
 pub use error::{Error, ErrorKind, Result};
 pub use gc::{Lease, Swept};
 pub use image::{Image, ImageKind, Layer, Variant};
-pub use layers::{LayerEvent, Limits};
+pub use layers::{LayerEvent, Limits, TarBody, TarEntry, TarKind};
 pub use layout::{Ingest, Layout, Sealed};
 pub use platform::Platform;
 pub use reference::Reference;
-pub use removal::remove_tree;
+pub use removal::{remove_tree, remove_tree_in};
 pub use server::Server;
 pub use store::{Named, Store};
+pub use stream::TarStream;

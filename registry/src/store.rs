@@ -4,6 +4,7 @@
 //! ROOT/store.lock                    held by the one process that has the store open
 //! ROOT/store/                        an OCI image layout (layout.rs); index.json is the root set
 //! ROOT/layers/sha256-<diff id>/      one unpacked layer, in overlayfs form (layers.rs)
+//! ROOT/layers/blobs-sha256-<..>      the blobs that were found to be that layer
 //! ROOT/layers/files-sha256-<hex>/    all layers of one Wasm image's manifest applied, plain files
 //! ROOT/layers/.<name>                on its way in or out; removed when the store is opened
 //! ```
@@ -16,7 +17,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -32,6 +33,7 @@ use crate::layers::{self, LayerEvent, Limits};
 use crate::layout::Layout;
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::turns::Turns;
 
 /// The largest Wasm binary that is read into memory.
 const MODULE_MAX: u64 = 1 << 30;
@@ -48,6 +50,9 @@ struct Inner {
     layers_path: PathBuf,
     layers: Dir,
     leases: Leases,
+    /// One download of a blob, and one unpacking of a layer, at a time.
+    downloads: Turns<tokio::sync::Mutex<()>>,
+    unpackings: Turns<Mutex<()>>,
     /// Held as long as anybody holds the store.
     _lock: File,
 }
@@ -72,18 +77,24 @@ impl Store {
                 other => Error::File { action: "lock", path: lock_path, source: other.into() },
             });
         }
-        let layout = Layout::create(&root.join("store"))?;
+        let layout = Layout::create(&root.join("store"))?.with_twin()?;
         layout.clear_ingest()?;
         let layers_path = root.join("layers");
         let layers = open_layers(&layers_path)?;
         layers::clear_unfinished(&layers, &layers_path)?;
-        let inner = Inner { layout, layers_path, layers, leases: Leases::default(), _lock: lock };
+        let (leases, downloads, unpackings) = Default::default();
+        let inner = Inner { layout, layers_path, layers, leases, downloads, unpackings, _lock: lock };
         Ok(Store { inner: Arc::new(inner) })
     }
 
     /// The OCI image layout within.
     pub fn layout(&self) -> &Layout {
         &self.inner.layout
+    }
+
+    /// Who fetches which blob at the moment: concurrent pulls fetch a layer once.
+    pub(crate) fn downloads(&self) -> &Turns<tokio::sync::Mutex<()>> {
+        &self.inner.downloads
     }
 
     /// A lease: while it lives, [`Store::gc`] keeps whatever it protects and everything that reaches. Protect first,
@@ -224,6 +235,9 @@ impl Store {
         let mut folders = Vec::new();
         for layer in &image.layers {
             lease.protect(&layer.diff_id);
+            let turn = self.inner.unpackings.of(&layer.diff_id);
+            // What a panic left behind has no name.
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
             layers::unpack(&self.inner.layout, &self.inner.layers, layer, &mut budget, progress)?;
             folders.push(self.inner.layers_path.join(layer.diff_id.folder()));
         }
@@ -241,17 +255,18 @@ impl Store {
 
     /// The bytes of a Wasm image's module or component.
     pub fn module(&self, image: &Image) -> Result<Vec<u8>> {
+        let unrunnable = |reason: &str| Error::Unrunnable {
+            image: image.descriptor.digest.to_string(),
+            reason: reason.to_owned(),
+        };
         match &image.kind {
             ImageKind::WasmBlob(blob) => self.read(blob, MODULE_MAX),
             ImageKind::WasmFile(path) => {
                 self.flatten(image, &Limits::default())?;
                 self.module_file(image, path)
             }
-            ImageKind::Linux => Err(Error::Document {
-                what: "image",
-                name: image.descriptor.digest.to_string(),
-                reason: "it holds no Wasm".to_owned(),
-            }),
+            ImageKind::Linux => Err(unrunnable("it holds no Wasm")),
+            ImageKind::Unrunnable(reason) => Err(unrunnable(reason)),
         }
     }
 

@@ -287,7 +287,8 @@ impl Pull<'_> {
                     store.unpack(&image, &Limits::default(), &|step| progress(layer_event(step))).map(drop)
                 }
                 ImageKind::WasmFile(_) => store.flatten(&image, &Limits::default()).map(drop),
-                ImageKind::WasmBlob(_) => Ok(()),
+                // What cannot be run can still be kept, and sent on.
+                ImageKind::WasmBlob(_) | ImageKind::Unrunnable(_) => Ok(()),
             }?;
             if let ImageKind::WasmBlob(blob) = &image.kind {
                 progress(event(&blob.digest, Status::PullComplete));

@@ -71,8 +71,6 @@ fn tls() -> Result<rustls::ClientConfig> {
 pub(super) struct Remote<'a> {
     transport: &'a Transport,
     reference: &'a Reference,
-    /// For messages: `pull` or `push`.
-    action: &'static str,
     base: Url,
     scope: String,
 }
@@ -112,7 +110,7 @@ impl<'a> Remote<'a> {
             text: reference.to_string(),
             reason: "its registry does not make a URL",
         })?;
-        Ok(Remote { transport, reference, action, base, scope })
+        Ok(Remote { transport, reference, base, scope })
     }
 
     /// `/v2/<repository>/<rest>`.
@@ -278,8 +276,6 @@ impl<'a> Remote<'a> {
             detail += &format!(" (its credentials are kept by the helper `{helper}`, which proa does not ask yet)");
         }
         Error::Answer {
-            action: self.action,
-            reference: self.reference.familiar(),
             registry: registry.to_owned(),
             status,
             detail,
@@ -287,19 +283,14 @@ impl<'a> Remote<'a> {
     }
 
     pub(super) fn protocol(&self, reason: String) -> Error {
-        Error::Protocol {
-            action: self.action,
-            reference: self.reference.familiar(),
-            registry: self.reference.registry().to_owned(),
-            reason,
-        }
+        Error::Protocol { registry: self.reference.registry().to_owned(), reason }
     }
 
     pub(super) fn request_failed(&self, url: &Url, source: reqwest::Error) -> Error {
         // Queries of other hosts may carry signatures.
         let mut shown = url.clone();
         shown.set_query(None);
-        Error::Request { action: self.action, url: shown.to_string(), source: source.without_url() }
+        Error::Request { url: shown.to_string(), source: source.without_url() }
     }
 }
 

@@ -15,24 +15,24 @@ const NAME_MAX: usize = 255;
 
 /// One entry, ready to be written.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// Relative, without `.` and `..`; empty for the root itself.
-    pub(crate) path: PathBuf,
-    pub(crate) kind: Kind,
+    pub path: PathBuf,
+    pub kind: Kind,
     /// Permissions and the setuid, setgid and sticky bits.
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
     /// Seconds and nanoseconds since 1970.
-    pub(crate) mtime: (i64, u32),
+    pub mtime: (i64, u32),
     /// `user.*` and `security.capability`; others are dropped.
-    pub(crate) attributes: Vec<(String, Vec<u8>)>,
+    pub attributes: Vec<(String, Vec<u8>)>,
     /// Bytes of a file's content.
-    pub(crate) size: u64,
+    pub size: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     File,
     Folder,
     /// The target as written.
@@ -51,11 +51,15 @@ pub(crate) struct Entries<R> {
     /// Of the current entry: content not yet read, and what fills its last block.
     content: u64,
     padding: u64,
+    /// Whether names may begin with a slash.
+    rooted: bool,
 }
 
 /// What extended headers say of the entry that follows them.
 #[derive(Default)]
 struct Extended {
+    /// Whether a PAX header was among them.
+    is_pax: bool,
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size: Option<u64>,
@@ -67,7 +71,12 @@ struct Extended {
 
 impl<R: Read> Entries<R> {
     pub(crate) fn new(reader: R, limits: Limits) -> Entries<R> {
-        Entries { reader, limits, content: 0, padding: 0 }
+        Entries { reader, limits, content: 0, padding: 0, rooted: false }
+    }
+
+    /// Takes names that begin with a slash as beneath the root; layers may have none.
+    pub(crate) fn rooted(self) -> Entries<R> {
+        Entries { rooted: true, ..self }
     }
 
     /// What is left of the limit on entries.
@@ -105,6 +114,10 @@ impl<R: Read> Entries<R> {
                 self.begin_content(declared);
                 let data = self.extended_data(declared)?;
                 match kind {
+                    // Several would override each other by every reader's own rules, and be kept in memory together.
+                    b'x' if std::mem::replace(&mut extended.is_pax, true) => {
+                        return Err(malformed("an entry has two PAX headers"));
+                    }
                     b'x' => parse_pax(&data, &mut extended)?,
                     b'g' => check_global_pax(&data)?,
                     b'L' => set_once(&mut extended.path, until_nul(data))?,
@@ -125,7 +138,11 @@ impl<R: Read> Entries<R> {
         if let Some(size) = extended.size.filter(|size| *size != declared) {
             return Err(refuse(format!("says it is {size} bytes long in one header and {declared} in another")));
         }
-        let path = relative_path(&raw, &self.limits).map_err(&refuse)?;
+        let beneath = match self.rooted {
+            true => &raw[raw.iter().take_while(|byte| **byte == b'/').count()..],
+            false => &raw[..],
+        };
+        let path = relative_path(beneath, &self.limits).map_err(&refuse)?;
         let link = extended.link.or_else(|| header.link_name_bytes().map(|name| name.into_owned()));
         let kind = self.kind(header, &raw, link).map_err(&refuse)?;
         // Go's reader skips no content after such a header and others do: two readings of one archive.
@@ -245,7 +262,7 @@ impl<R: Read> Entries<R> {
 }
 
 /// The content of the entry at hand.
-pub(crate) struct Body<'a, R> {
+pub struct Body<'a, R> {
     entries: &'a mut Entries<R>,
 }
 

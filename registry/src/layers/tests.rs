@@ -303,23 +303,56 @@ fn owners_devices_and_setuid_are_kept_where_the_user_may() {
 }
 
 #[test]
-fn gzip_and_plain_are_told_apart_and_zstd_is_refused() {
-    let bench = Bench::new();
+fn every_compression_unpacks_under_any_media_type_and_urls_are_refused() {
     let tar = tar_of(&[file("a", "x")]);
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     gzip.write_all(&tar).unwrap();
-    let mut layer = bench.layer(&gzip.finish().unwrap());
-    layer.diff_id = Digest::sha256_of(&tar);
-    layer.descriptor.media_type = "application/vnd.docker.image.rootfs.diff.tar.gzip".to_owned();
-    unpack(&bench.layout, &bench.folders, &layer, &mut Limits::default(), &|_| {}).unwrap();
-    assert!(bench.dir.path().join("layers").join(layer.diff_id.folder()).join("a").exists());
-    let mut zstd = bench.layer(b"\x28\xb5\x2f\xfd");
-    zstd.diff_id = Digest::sha256_of(b"z");
-    let text = unpack(&bench.layout, &bench.folders, &zstd, &mut Limits::default(), &|_| {}).unwrap_err().to_string();
-    assert!(text.contains("zstd"), "{text}");
-    zstd.descriptor.urls.push("http://elsewhere.example/".to_owned());
-    let text = unpack(&bench.layout, &bench.folders, &zstd, &mut Limits::default(), &|_| {}).unwrap_err().to_string();
+    let zstd = ruzstd::encoding::compress_to_vec(&tar[..], ruzstd::encoding::CompressionLevel::Fastest);
+    let packed = [gzip.finish().unwrap(), zstd, tar.clone()];
+    for media_type in [
+        "application/vnd.oci.image.layer.v1.tar+zstd",
+        "application/vnd.oci.image.layer.v1.tar+gzip",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+        "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        "application/vnd.docker.image.rootfs.diff.tar.zstd",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+    ] {
+        for bytes in &packed {
+            let bench = Bench::new();
+            let mut layer = bench.layer(bytes);
+            layer.diff_id = Digest::sha256_of(&tar);
+            layer.descriptor.media_type = media_type.to_owned();
+            unpack(&bench.layout, &bench.folders, &layer, &mut Limits::default(), &|_| {}).unwrap();
+            assert!(bench.dir.path().join("layers").join(layer.diff_id.folder()).join("a").exists());
+        }
+    }
+    let bench = Bench::new();
+    let mut foreign = bench.layer(&tar);
+    foreign.descriptor.urls.push("http://elsewhere.example/".to_owned());
+    let text =
+        unpack(&bench.layout, &bench.folders, &foreign, &mut Limits::default(), &|_| {}).unwrap_err().to_string();
     assert!(text.contains("foreign"), "{text}");
+    bench.assert_untouched();
+}
+
+#[test]
+fn a_layer_that_is_here_is_not_had_by_naming_its_diff_id() {
+    let bench = Bench::new();
+    let secret = tar_of(&[file("secret", "x")]);
+    let mine = bench.layer(&secret);
+    unpack(&bench.layout, &bench.folders, &mine, &mut Limits::default(), &|_| {}).unwrap();
+    let mut claimed = bench.layer(&tar_of(&[file("other", "y")]));
+    claimed.diff_id = mine.diff_id.clone();
+    let unpacked = |layer: &Layer| unpack(&bench.layout, &bench.folders, layer, &mut Limits::default(), &|_| {});
+    assert!(matches!(unpacked(&claimed), Err(Error::Corrupt { .. })));
+    // The same layer in another compression is believed once it was seen to be the same.
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    gzip.write_all(&secret).unwrap();
+    let mut packed = bench.layer(&gzip.finish().unwrap());
+    packed.diff_id = mine.diff_id.clone();
+    unpacked(&packed).unwrap();
+    assert!(is_proven(&bench.folders, &mine.diff_id, &packed.descriptor.digest));
+    unpacked(&mine).unwrap();
 }
 
 #[test]
