@@ -1,8 +1,9 @@
 //! A workload lowered to steps: pure, printable, comparable. Executes nothing and looks at no machine but through
 //! [`Facts`]; knows no images, users' names or policy.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
@@ -145,6 +146,16 @@ impl Plan {
     /// Lets go of what only the guest may know; the steps stay, for the sentences of failures.
     pub(crate) fn forget_contents(&mut self) {
         (self.arguments, self.environment, self.argument) = (Vec::new(), Vec::new(), Vec::new());
+    }
+
+    /// The directories of the cgroups it makes.
+    pub(crate) fn groups(&self) -> Vec<PathBuf> {
+        let path = |text: &CString| PathBuf::from(OsStr::from_bytes(text.as_bytes()));
+        let groups = self.steps.iter().filter_map(|step| match &step.action {
+            Action::CreateCgroup { hierarchy, group, .. } => Some(path(hierarchy).join(path(group))),
+            _ => None,
+        });
+        groups.collect()
     }
 
     /// The sentence that a failure of step `number` (from 1) begins with.

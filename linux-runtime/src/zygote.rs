@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 mod client;
 mod daemon;
+mod groups;
 mod launch;
 mod nest;
 pub mod protocol;

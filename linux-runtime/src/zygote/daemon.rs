@@ -1,7 +1,6 @@
 //! From a started program to a zygote: socket, session, cgroups, mount namespace, signals.
 
 use std::fs;
-use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
@@ -9,7 +8,8 @@ use rustix::io::Result;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 use rustix::process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior, setsid, umask};
 
-use super::serve::{Home, serve};
+use super::groups::Hierarchies;
+use super::serve::{Home, Machine, serve};
 use super::{Entry, SOCKET, nest};
 use crate::cgroup;
 use crate::facts::Facts;
@@ -50,7 +50,7 @@ fn listener() -> Result<Home> {
 }
 
 fn run(home: Home, entries: &'static [Entry]) -> ExitCode {
-    match settle().and_then(|(facts, signals)| serve(home, facts, signals, entries)) {
+    match settle().and_then(|machine| serve(home, machine, entries)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(errno) => {
             eprintln!("proa zygote: {errno}");
@@ -60,11 +60,12 @@ fn run(home: Home, entries: &'static [Entry]) -> ExitCode {
 }
 
 /// Leaves the starter's session, cgroups and mounts. Probing comes first: it wants the starter's view.
-fn settle() -> Result<(Facts, OwnedFd)> {
+fn settle() -> Result<Machine> {
     setsid()?;
     sys::block_all();
     let mut facts = Facts::probe();
     cgroup::leave(&facts.cgroups);
+    let hierarchies = Hierarchies::open(&facts.cgroups);
     // Guests' modes are their own business.
     umask(Mode::empty());
     if facts.namespaces {
@@ -86,5 +87,5 @@ fn settle() -> Result<(Facts, OwnedFd)> {
     set_child_subreaper(Some(getpid()))?;
     let signals = sys::signal_descriptor()?;
     drop(fs::write("/proc/self/comm", "proa-zygote"));
-    Ok((facts, signals))
+    Ok(Machine { facts, hierarchies, signals })
 }

@@ -8,6 +8,7 @@
 //! ```
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, WaitStatus};
@@ -39,6 +40,8 @@ pub(super) struct Record {
     pub(super) ready: bool,
     /// Code of our own: when it ends while no host is there, nobody will ask how.
     pub(super) confined: bool,
+    /// Its cgroups, by which it is cleared away when it is [`confined`](Record::confined) and no host is there to do so.
+    pub(super) groups: Vec<PathBuf>,
     /// What a program that could not be executed exits with.
     pub(super) refused: Option<u8>,
     /// Kept from the start, else a writer gets EPIPE while the host is away.

@@ -2,15 +2,19 @@
 //! its id before anybody is answered, and kept until it is acknowledged.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, fstat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, fstat, statat, unlinkat};
 use rustix::io::{Errno, Result};
-use rustix::net::{SocketFlags, accept_with, sockopt::socket_peercred};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, connect, socket_with, sockopt::socket_peercred,
+};
 use rustix::process::{WaitOptions, getuid, wait};
 
+use super::groups::Hierarchies;
 use super::launch::Namespaces;
 use super::protocol::{self, Event, Request};
 use super::record::{Phase, Record};
@@ -31,6 +35,15 @@ pub(super) struct Home {
     pub(super) socket: OwnedFd,
 }
 
+/// What the zygote has found and opened of the machine before it serves.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) facts: Facts,
+    pub(super) hierarchies: Hierarchies,
+    /// A signalfd(2) that tells of children's ends.
+    pub(super) signals: OwnedFd,
+}
+
 /// Everything the zygote knows.
 #[derive(Debug)]
 struct Zygote {
@@ -38,6 +51,7 @@ struct Zygote {
     entries: &'static [Entry],
     records: BTreeMap<String, Record>,
     namespaces: Namespaces,
+    hierarchies: Hierarchies,
     host: Option<Host>,
     /// Since when there has been nothing to do.
     idle_since: Instant,
@@ -56,12 +70,14 @@ struct Host {
 }
 
 /// Serves until nothing is left to serve.
-pub(super) fn serve(home: Home, facts: Facts, signals: OwnedFd, entries: &'static [Entry]) -> Result<()> {
+pub(super) fn serve(home: Home, machine: Machine, entries: &'static [Entry]) -> Result<()> {
+    let signals = machine.signals;
     let mut zygote = Zygote {
-        facts,
+        facts: machine.facts,
         entries,
         records: BTreeMap::new(),
         namespaces: Namespaces::default(),
+        hierarchies: machine.hierarchies,
         host: None,
         idle_since: Instant::now(),
         stopping: false,
@@ -114,6 +130,9 @@ impl Zygote {
         }
         if ready.readable {
             self.read_requests();
+        }
+        if self.host.is_none() {
+            self.forget_confined();
         }
         if self.host.is_some() || !self.records.is_empty() {
             self.idle_since = Instant::now();
@@ -230,12 +249,32 @@ impl Zygote {
     }
 }
 
-/// Removes the socket's name and an empty log. A newer zygote that has put its own there was started by somebody who connected to ours
-/// in vain, which happens only after our end; the run directory's lock keeps two starters apart.
+/// Removes the socket's name, those of what ended before us, and an empty log. A newer zygote that has put its own there
+/// was started by somebody who connected to ours in vain, which happens only after our end; the run directory's lock
+/// keeps two starters apart.
 fn unlink_own(home: &Home) {
     let _ = unlinkat(&home.folder, SOCKET, AtFlags::empty());
+    unlink_dead_sockets(&home.folder);
     // A log with something in it stays for whoever wonders.
     if statat(&home.folder, LOG, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|log| log.st_size == 0) {
         let _ = unlinkat(&home.folder, LOG, AtFlags::empty());
     }
+}
+
+/// Removes the names on which nobody listens: code of our own that is confined cannot remove its own.
+fn unlink_dead_sockets(folder: &OwnedFd) {
+    let Ok(entries) = Dir::read_from(folder) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_type() == FileType::Socket) {
+        if is_dead(folder, entry.file_name()) {
+            let _ = unlinkat(folder, entry.file_name(), AtFlags::empty());
+        }
+    }
+}
+
+fn is_dead(folder: &OwnedFd, name: &CStr) -> bool {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let Ok(socket) = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None) else { return false };
+    let path = format!("/proc/self/fd/{}/{}", folder.as_raw_fd(), name.to_string_lossy());
+    let Ok(address) = SocketAddrUnix::new(path) else { return false };
+    connect(&socket, &address) == Err(Errno::CONNREFUSED)
 }

@@ -102,6 +102,7 @@ impl Zygote {
             Ok(launched) => {
                 let (pid, pidfd) = launched.child.map_or((None, None), |(pid, pidfd)| (Some(pid), Some(pidfd)));
                 let confined = plan.streams == Streams::Confined;
+                let groups = if confined { plan.groups() } else { Vec::new() };
                 // The child has its copy; what is kept here is copied into every later worker.
                 plan.forget_contents();
                 let record = Record {
@@ -113,6 +114,7 @@ impl Zygote {
                     talk: Some(launched.talk),
                     ready: false,
                     confined,
+                    groups,
                     refused: None,
                     ends: launched.ends,
                     oom: launched.oom,

@@ -118,10 +118,16 @@ impl Zygote {
             Phase::Starting { ticket } => self.tell(&Event::Done { ticket }, &[]),
             Phase::Created | Phase::Running | Phase::Exited(_) => {}
         }
-        if self.host.is_none() && self.records.get(id).is_some_and(|record| record.confined) {
-            self.records.remove(id);
-        }
         self.tell(&Event::Exited { id: id.to_owned(), exit }, &[]);
+    }
+
+    /// Clears away what ended of our own code while no host is there: nobody will ask how it ended, and the next host
+    /// may be long in coming.
+    pub(super) fn forget_confined(&mut self) {
+        let ended = |record: &mut Record| record.confined && matches!(record.phase, Phase::Exited(_));
+        for (_, record) in self.records.extract_if(.., |_, record| ended(record)) {
+            record.groups.iter().for_each(|group| self.hierarchies.remove(group));
+        }
     }
 }
 
