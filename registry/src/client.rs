@@ -1,18 +1,29 @@
 //! The client's end of the distribution protocol (OCI distribution-spec 1.1): pull into a store, push from one. Digest
 //! and size of everything are verified before it has a name in the store. Must not know what images are run for.
 //!
-//! client/transport.rs sends requests and guards credentials; pull.rs and push.rs are the two conversations.
+//! client/transport.rs sends requests and guards credentials (token.rs, helper.rs, logins.rs and authorities.rs know them); pull.rs (with fetch.rs for
+//! its blobs) and push.rs are the two conversations.
 
+mod authorities;
 mod challenge;
 mod credentials;
+mod fetch;
+mod helper;
+mod logins;
+mod look;
 mod pull;
 mod push;
+mod token;
 mod transport;
+mod upload;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use credentials::{Credentials, Login};
+pub use credentials::{Credentials, Login, docker_config};
+pub use logins::{Keeper, forget_login, keep_login};
+pub use look::Distribution;
 
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
@@ -26,7 +37,12 @@ use transport::Transport;
 #[derive(Clone)]
 pub struct Client {
     transport: Arc<Transport>,
+    /// Bytes of a blob that are sent at once; longer ones go in pieces.
+    piece: u64,
 }
+
+/// Where Docker keeps the authorities of single registries.
+const DOCKER_AUTHORITIES: &str = "/etc/docker/certs.d";
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,6 +84,8 @@ pub enum Status {
         total: u64,
     },
     Pushed,
+    /// The registry took it from another of its repositories.
+    Mounted,
     LayerAlreadyExists,
 }
 
@@ -101,9 +119,31 @@ pub struct Pushed {
 }
 
 impl Client {
-    /// A client that shows `credentials` to the registries they belong to, and to nobody else.
+    /// A client that shows `credentials` to the registries they belong to, and to nobody else. It trusts the machine's
+    /// authorities, and for single registries those in `/etc/docker/certs.d/HOST[:PORT]/` (`*.crt`; `*.cert` and `*.key`
+    /// are shown to that host).
     pub fn new(credentials: Credentials) -> Result<Client> {
-        Ok(Client { transport: Arc::new(Transport::new(credentials)?) })
+        Client::trusting(credentials, &[])
+    }
+
+    /// The same, with more folders like `/etc/docker/certs.d`, which come first.
+    pub fn trusting(credentials: Credentials, folders: &[PathBuf]) -> Result<Client> {
+        let folders = folders.iter().cloned().chain([PathBuf::from(DOCKER_AUTHORITIES)]).collect();
+        Ok(Client { transport: Arc::new(Transport::new(credentials, folders)?), piece: push::PIECE })
+    }
+
+    /// Checks this client's login at `registry`; gives back the identity token that stands in for the password, where
+    /// the registry gave one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`](crate::ErrorKind::Denied) where the registry refuses it.
+    pub async fn log_in(&self, registry: &str) -> Result<Option<String>> {
+        look::log_in(&self.transport, registry).await
+    }
+
+    /// What `reference` points at in its registry; nothing is fetched but its manifests.
+    pub async fn look_up(&self, reference: &Reference) -> Result<Distribution> {
+        look::look_up(&self.transport, reference).await
     }
 
     /// Fetches `reference` into `store`, unpacks it and names it. The name moves only when all of it is there; a pull
@@ -127,7 +167,7 @@ impl Client {
         store: &Store,
         progress: Progress,
     ) -> Result<Pushed> {
-        push::push(&self.transport, reference, descriptor, store, progress).await
+        push::push(&self.transport, reference, descriptor, store, self.piece, progress).await
     }
 }
 

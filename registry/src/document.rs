@@ -1,6 +1,8 @@
 //! Manifests, indexes and configs as bytes: parsed strictly enough that one document cannot be read two ways. Knows
 //! nothing of where they came from.
 
+mod strict;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -54,7 +56,7 @@ impl Document {
     /// gave it (descriptor or Content-Type); the document's own fields must agree with it.
     pub(crate) fn parse(bytes: &[u8], declared: &str, name: &dyn std::fmt::Display) -> Result<Document> {
         let malformed = |reason: String| Error::Document { what: "manifest", name: name.to_string(), reason };
-        let value: Value = serde_json::from_slice(bytes).map_err(|e| malformed(e.to_string()))?;
+        let value = strict::parse(bytes).map_err(|e| malformed(e.to_string()))?;
         let kind = kind_of(&value).map_err(&malformed)?;
         let inner = value.get("mediaType").and_then(Value::as_str);
         for media_type in [Some(declared), inner].into_iter().flatten() {
@@ -191,6 +193,10 @@ mod tests {
         check(r#"{"schemaVersion":2}"#, "", "neither");
         check("[]", "", "schemaVersion");
         check("{", "", "malformed");
+        let twice = format!(r#"{{"schemaVersion":2,"config":{one},"layers":[],"layers":[{one}]}}"#);
+        check(&twice, "", "`layers` stands twice");
+        let inner = one.replace("\"size\":2", "\"size\":2,\"size\":3");
+        check(&format!(r#"{{"schemaVersion":2,"config":{inner},"layers":[]}}"#), "", "`size` stands twice");
     }
 
     #[test]

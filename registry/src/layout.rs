@@ -200,12 +200,17 @@ impl Layout {
 
     /// The blob as a reader that fails at its end unless every byte was right.
     pub fn open_blob(&self, descriptor: &Descriptor) -> Result<Verified<File>> {
-        let path = blob_path(&descriptor.digest);
+        Ok(Verified::new(self.open_file(&descriptor.digest)?, &descriptor.digest, descriptor.size))
+    }
+
+    /// The blob's file, whose bytes nobody verifies.
+    pub(crate) fn open_file(&self, digest: &Digest) -> Result<File> {
+        let path = blob_path(digest);
         let file = self.dir.open(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => Error::NoBlob { digest: descriptor.digest.clone() },
+            io::ErrorKind::NotFound => Error::NoBlob { digest: digest.clone() },
             _ => Error::File { action: "open blob", path: self.path.join(&path), source },
         })?;
-        Ok(Verified::new(file.into_std(), &descriptor.digest, descriptor.size))
+        Ok(file.into_std())
     }
 
     /// Reads and parses the manifest or index `descriptor` points at.

@@ -32,7 +32,10 @@ mod stream;
 mod turns;
 
 pub use archive::{LayoutName, Loaded};
-pub use client::{Client, Credentials, Event, Login, Progress, Pulled, Pushed, Selection, Status};
+pub use client::{
+    Client, Credentials, Distribution, Event, Keeper, Login, Progress, Pulled, Pushed, Selection, Status, docker_config,
+    forget_login, keep_login,
+};
 pub use commit::Commit;
 pub use descriptor::{Descriptor, media_type};
 pub use digest::{Algorithm, Digest, Verified};

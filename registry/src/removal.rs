@@ -26,7 +26,7 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
 }
 
 /// [`remove_tree`] of one name in a folder.
-pub(crate) fn remove_tree_in(parent: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<()> {
+pub fn remove_tree_in(parent: impl AsFd, name: impl AsRef<OsStr>) -> io::Result<()> {
     use std::os::unix::ffi::OsStrExt;
     let name = CString::new(name.as_ref().as_bytes())?;
     let parent = parent.as_fd();

@@ -144,7 +144,7 @@ async fn dispatch(state: &State, route: Route, request: Request<Incoming>) -> Re
         Route::GetManifest { repository, target } => manifests::get(state, repository, target).await,
         Route::PutManifest { repository, target } => manifests::put(state, repository, target, request).await,
         Route::DeleteManifest { repository, target } => manifests::delete(state, repository, target).await,
-        Route::GetBlob { digest } => blobs::get(state, digest).await,
+        Route::GetBlob { digest } => blobs::get(state, digest, request.headers().get(hyper::header::RANGE)).await,
         Route::BeginUpload { repository, mount, digest } => {
             uploads::begin(state, repository, mount, digest, request).await
         }

@@ -194,6 +194,7 @@ fn line(event: &Event) -> Option<Value> {
         Status::Preparing => plain("Preparing"),
         Status::Pushing { done, total } => part("Pushing", done, total),
         Status::Pushed => plain("Pushed"),
+        Status::Mounted => plain("Mounted from another repository"),
         Status::LayerAlreadyExists => plain("Layer already exists"),
     }
 }

@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::document::{ConfigFile, DOCUMENT_MAX, Index};
 use crate::error::{Error, Result};
 use crate::gc::Lease;
-use crate::layers::{Fault, Limits, TarEntries, TarKind};
+use crate::layers::{Fault, Limits, TarEntries, TarEntry, TarKind};
 use crate::reference::Reference;
 use crate::store::Store;
 
@@ -26,6 +26,9 @@ pub struct Loaded {
     /// `None` for an image the archive gives no full name.
     pub reference: Option<Reference>,
 }
+
+/// Bytes of the names and links of one archive that are kept in memory: 200,000 files of honest length.
+const NAMES_MAX: usize = 32 << 20;
 
 /// The files of an archive by path; their content is in the store under a lease, without a name.
 struct Files {
@@ -64,8 +67,13 @@ fn read_files(store: &Store, lease: &Lease, reader: impl Read, limits: &Limits) 
         if magic.starts_with(&[0x1f, 0x8b]) { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
     let mut entries = TarEntries::new(plain, limits.clone());
     let (mut blobs, mut links) = (HashMap::new(), Vec::new());
-    let mut left = limits.bytes;
+    let (mut left, mut names) = (limits.bytes, 0);
     while let Some(entry) = entries.advance().map_err(refused)? {
+        names += remembered(&entry);
+        if names > NAMES_MAX {
+            let reason = "its names alone take more memory than the limit allows".to_owned();
+            return Err(Error::Archive { reason });
+        }
         match entry.kind {
             TarKind::File => {
                 left = left.checked_sub(entry.size).ok_or_else(|| Error::Archive {
@@ -87,6 +95,16 @@ fn read_files(store: &Store, lease: &Lease, reader: impl Read, limits: &Limits) 
         }
     }
     Ok(Files { blobs })
+}
+
+/// Bytes that the table keeps of an entry.
+fn remembered(entry: &TarEntry) -> usize {
+    let target = match &entry.kind {
+        TarKind::File => 0,
+        TarKind::Symlink(target) => target.len(),
+        _ => return 0,
+    };
+    entry.path.as_os_str().len() + target + size_of::<(PathBuf, (Digest, u64))>()
 }
 
 /// `../<id>/layer.tar`, seen from the link's folder, as a key of the table; no file system is asked.

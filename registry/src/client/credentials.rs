@@ -1,4 +1,5 @@
-//! Whose password belongs to which registry: Docker's config.json and the API's X-Registry-Auth. Sends nothing.
+//! Whose password belongs to which registry: Docker's config.json, the helper programs it names, and the API's
+//! X-Registry-Auth and X-Registry-Config. Sends nothing.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
+use super::helper;
 use crate::descriptor::null_is_empty;
 use crate::error::{Error, Result};
 
@@ -61,6 +63,19 @@ struct Auth {
     server_address: Option<String>,
 }
 
+impl Login {
+    /// The header X-Registry-Auth with this login at `registry`.
+    pub fn header(&self, registry: &str) -> String {
+        let body = serde_json::json!({
+            "username": self.username,
+            "password": self.password,
+            "identitytoken": self.identity_token,
+            "serveraddress": registry,
+        });
+        URL_SAFE.encode(body.to_string())
+    }
+}
+
 impl Credentials {
     /// No logins: everything anonymous.
     pub fn none() -> Credentials {
@@ -69,16 +84,13 @@ impl Credentials {
 
     /// Reads `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`; a missing file means no logins.
     pub fn from_docker_config() -> Result<Credentials> {
-        let folder = std::env::var_os("DOCKER_CONFIG")
-            .map(PathBuf::from)
-            .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")));
-        match folder {
-            Some(folder) => Credentials::from_file(&folder.join("config.json")),
+        match docker_config() {
+            Some(path) => Credentials::from_file(&path),
             None => Ok(Credentials::none()),
         }
     }
 
-    fn from_file(path: &Path) -> Result<Credentials> {
+    pub(super) fn from_file(path: &Path) -> Result<Credentials> {
         let text = match std::fs::read(path) {
             Ok(text) => text,
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(Credentials::none()),
@@ -118,27 +130,54 @@ impl Credentials {
         })
     }
 
-    /// The login at `registry` as the header X-Registry-Auth carries it; `None` where there is none here. What only a
-    /// helper program knows is not asked for.
+    /// Reads the header X-Registry-Config (base64 JSON, logins by registry), which older clients send with a build.
+    pub fn from_registry_config(header: &str) -> Result<Credentials> {
+        let malformed = || Error::Credentials { registry: "any".into(), reason: "X-Registry-Config is malformed".into() };
+        let auths: HashMap<String, Auth> =
+            serde_json::from_slice(&decode(header.trim()).ok_or_else(malformed)?).map_err(|_| malformed())?;
+        let mut credentials = Credentials::none();
+        for (key, auth) in auths {
+            let registry = registry_of(&key);
+            if let Some(login) = auth.login(&registry)? {
+                credentials.logins.insert(registry, login);
+            }
+        }
+        Ok(credentials)
+    }
+
+    /// The login of a registry: what a helper program keeps where config.json names one for it, else what the file
+    /// holds itself. Blocks while the helper is asked.
+    ///
+    /// # Errors
+    /// A helper that cannot be asked, takes longer than a minute or says what is no login.
+    pub fn find(&self, registry: &str) -> Result<Option<Login>> {
+        // As Docker's command line has it, a helper is the owner of what it is named for.
+        if let Some(helper) = self.helper(registry)
+            && let Some(login) = helper::get(helper, registry)?
+        {
+            return Ok(Some(login));
+        }
+        Ok(self.logins.get(registry).cloned())
+    }
+
+    /// The login at `registry` as the header X-Registry-Auth carries it; `None` where there is none, or a helper program
+    /// failed ([`Credentials::find`] says why).
     pub fn registry_auth(&self, registry: &str) -> Option<String> {
-        let login = self.login(registry)?;
-        let body = serde_json::json!({
-            "username": login.username,
-            "password": login.password,
-            "identitytoken": login.identity_token,
-            "serveraddress": registry,
-        });
-        Some(URL_SAFE.encode(body.to_string()))
+        self.find(registry).ok().flatten().map(|login| login.header(registry))
+    }
+
+    /// These logins, and those of `others` for registries that have none here.
+    pub fn or(mut self, others: Credentials) -> Credentials {
+        for (registry, login) in others.logins {
+            self.logins.entry(registry).or_insert(login);
+        }
+        self
     }
 
     /// Adds a login.
     pub fn with(mut self, registry: &str, login: Login) -> Credentials {
         self.logins.insert(registry_of(registry), login);
         self
-    }
-
-    pub(super) fn login(&self, registry: &str) -> Option<&Login> {
-        self.logins.get(registry)
     }
 
     /// The helper program that would know a login for `registry`.
@@ -167,15 +206,26 @@ impl Auth {
     }
 }
 
+/// Docker Hub's key in config.json and with helpers.
+pub(super) const HUB_KEY: &str = "https://index.docker.io/v1/";
+
+/// Where Docker's command line keeps its logins: `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`. `None`
+/// where neither is told.
+pub fn docker_config() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = set("DOCKER_CONFIG").or_else(|| set("HOME").map(|home| home.join(".docker")));
+    folder.map(|folder| folder.join("config.json"))
+}
+
 fn decode(text: &str) -> Option<Vec<u8>> {
     [STANDARD, URL_SAFE, STANDARD_NO_PAD, URL_SAFE_NO_PAD].iter().find_map(|engine| engine.decode(text).ok())
 }
 
 /// config.json's keys are hosts or, for old entries, URLs; Docker Hub's is `https://index.docker.io/v1/`.
-fn registry_of(key: &str) -> String {
+pub(super) fn registry_of(key: &str) -> String {
     let host = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     match host.split('/').next().unwrap_or(host) {
-        "index.docker.io" | "registry-1.docker.io" => "docker.io".to_owned(),
+        "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => "docker.io".to_owned(),
         host => host.to_owned(),
     }
 }
@@ -192,10 +242,11 @@ mod tests {
             "empty.io":{}},"credsStore":"desktop","credHelpers":{"gcr.io":"gcloud"}}"#;
         std::fs::write(&path, text).unwrap();
         let credentials = Credentials::from_file(&path).unwrap();
-        let hub = credentials.login("docker.io").unwrap();
+        let login = |registry: &str| credentials.logins.get(registry);
+        let hub = login("docker.io").unwrap();
         assert_eq!((hub.username.as_str(), hub.password.as_str()), ("a", "b"));
-        assert_eq!(credentials.login("host:5000").unwrap().username, "u");
-        assert!(credentials.login("empty.io").is_none() && credentials.login("host").is_none());
+        assert_eq!(login("host:5000").unwrap().username, "u");
+        assert!(login("empty.io").is_none() && login("host").is_none());
         assert_eq!((credentials.helper("gcr.io"), credentials.helper("empty.io")), (Some("gcloud"), Some("desktop")));
         assert!(Credentials::from_file(&dir.path().join("none")).unwrap().logins.is_empty());
         assert!(!format!("{hub:?}").contains('b'.to_string().as_str().repeat(2).as_str()));
@@ -205,10 +256,13 @@ mod tests {
     fn the_apis_header_is_a_login_for_the_registry_it_names() {
         let header = URL_SAFE.encode(r#"{"username":"u","password":"p","serveraddress":"a.io"}"#);
         let credentials = Credentials::from_registry_auth("b.io", &header).unwrap();
-        assert!(credentials.login("a.io").is_some() && credentials.login("b.io").is_none());
+        assert!(credentials.find("a.io").unwrap().is_some() && credentials.find("b.io").unwrap().is_none());
         let header = STANDARD.encode(r#"{"username":"u","password":"p"}"#);
-        assert!(Credentials::from_registry_auth("b.io", &header).unwrap().login("b.io").is_some());
-        assert!(Credentials::from_registry_auth("b.io", "e30=").unwrap().login("b.io").is_none());
+        assert!(Credentials::from_registry_auth("b.io", &header).unwrap().find("b.io").unwrap().is_some());
+        assert!(Credentials::from_registry_auth("b.io", "e30=").unwrap().find("b.io").unwrap().is_none());
         assert!(Credentials::from_registry_auth("b.io", "%%%").is_err());
+        let header = URL_SAFE.encode(r#"{"https://index.docker.io/v1/":{"username":"u","password":"p"},"a.io":{}}"#);
+        let credentials = Credentials::from_registry_config(&header).unwrap();
+        assert!(credentials.find("docker.io").unwrap().is_some() && credentials.find("a.io").unwrap().is_none());
     }
 }

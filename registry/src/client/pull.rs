@@ -1,37 +1,28 @@
 //! A pull: the document the name points at, the variants that were asked for, their blobs, their folders, and the name
-//! last. Blobs stream from the network into the store through a bounded queue.
+//! last.
 
 use std::collections::HashSet;
-use std::io::Write;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Method, Response};
-use tokio::sync::mpsc;
 
-use super::transport::{Ask, Remote, Transport};
+use super::fetch::Fetch;
+use super::look;
+use super::transport::{Remote, Transport};
 use super::{Event, Progress, Pulled, Selection, Status, blocking, event};
-use crate::descriptor::{Descriptor, media_type};
-use crate::digest::Digest;
+use crate::descriptor::Descriptor;
 use crate::document::{DOCUMENT_MAX, Document, Manifest};
 use crate::error::{Error, Result};
 use crate::gc::Lease;
 use crate::image::{self, ImageKind, Variant};
 use crate::layers::{LayerEvent, Limits};
-use crate::layout::Ingest;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::{self, Store};
 
 /// Blobs of one pull that travel at once, as Docker does it.
 const AT_ONCE: usize = 3;
-/// Pieces of one blob between network and disk.
-const QUEUE: usize = 16;
-/// The largest blob that is fetched.
-const BLOB_MAX: u64 = 64 << 30;
 const NESTING_MAX: usize = 2;
 
 /// One pull under way.
@@ -70,24 +61,9 @@ pub(super) async fn pull(
 impl Pull<'_> {
     /// The document the reference points at, verified, in the store.
     async fn resolve(&self, reference: &Reference) -> Result<(Descriptor, Document)> {
-        let pinned = reference.digest();
-        let target = pinned.map_or_else(|| reference.tag().unwrap_or("latest").to_owned(), Digest::to_string);
-        let (bytes, declared, told) = self.fetch_document(&target).await?;
-        let digest = Digest::sha256_of(&bytes);
-        // A pinned digest is checked by the store below, by its own algorithm.
-        if let Some(told) =
-            told.filter(|told| pinned.is_none() && told.algorithm() == digest.algorithm() && *told != digest)
-        {
-            return Err(Error::Corrupt {
-                digest: told,
-                reason: format!("the registry sent it with digest `{digest}`"),
-            });
-        }
-        let digest = pinned.cloned().unwrap_or(digest);
-        let document = Document::parse(&bytes, &declared, &reference.familiar())?;
-        let known = media_type::is_index(&declared) || media_type::is_manifest(&declared);
-        let media_type = if known { declared } else { document.media_type().to_owned() };
-        let descriptor = Descriptor::new(&media_type, digest, bytes.len() as u64);
+        let fetched = self.remote.document(&look::target(reference)).await?;
+        let (descriptor, document) = look::understand(reference, &fetched)?;
+        let (bytes, ..) = fetched;
         self.keep(&descriptor, bytes).await?;
         Ok((descriptor, document))
     }
@@ -102,28 +78,9 @@ impl Pull<'_> {
             let name = descriptor.digest.to_string();
             return Err(Error::TooLarge { what: "manifest", name, size: descriptor.size, limit: DOCUMENT_MAX });
         }
-        let (bytes, _, _) = self.fetch_document(&descriptor.digest.to_string()).await?;
+        let (bytes, _, _) = self.remote.document(&descriptor.digest.to_string()).await?;
         self.keep(descriptor, bytes).await?;
         self.store.layout().document(descriptor)
-    }
-
-    async fn fetch_document(&self, target: &str) -> Result<(Vec<u8>, String, Option<Digest>)> {
-        let mut ask = Ask::new(Method::GET, self.remote.url(&format!("manifests/{target}"))?);
-        for media_type in
-            [media_type::OCI_INDEX, media_type::OCI_MANIFEST, media_type::DOCKER_LIST, media_type::DOCKER_MANIFEST]
-        {
-            ask = ask.header(ACCEPT, media_type);
-        }
-        let response = self.remote.send(ask).await?;
-        if !response.status().is_success() {
-            return Err(self.remote.answer(response).await);
-        }
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let told = header("docker-content-digest").and_then(|text| Digest::parse(&text).ok());
-        let declared = header(CONTENT_TYPE.as_str()).unwrap_or_default();
-        let declared = declared.split(';').next().unwrap_or_default().trim().to_owned();
-        let bytes = self.remote.body(response, DOCUMENT_MAX as usize).await?;
-        Ok((bytes, declared, told))
     }
 
     async fn keep(&self, descriptor: &Descriptor, bytes: Vec<u8>) -> Result<()> {
@@ -208,49 +165,7 @@ impl Pull<'_> {
                 (self.progress)(event(&blob.digest, status));
             }
         };
-        self.lease.protect(&blob.digest);
-        if self.store.layout().has(blob) {
-            report(Status::AlreadyExists);
-            return Ok(false);
-        }
-        if !blob.urls.is_empty() {
-            let reason = format!("offers blob `{}` elsewhere; foreign layers are not taken in", blob.digest);
-            return Err(self.remote.protocol(reason));
-        }
-        let ask = Ask::new(Method::GET, self.remote.url(&format!("blobs/{}", blob.digest))?);
-        let response = self.remote.send(ask).await?;
-        if !response.status().is_success() {
-            return Err(self.remote.answer(response).await);
-        }
-        self.stream_into_store(blob, response, &report).await?;
-        report(Status::DownloadComplete);
-        Ok(true)
-    }
-
-    async fn stream_into_store(
-        &self,
-        blob: &Descriptor,
-        mut response: Response,
-        report: &(dyn Fn(Status) + Sync),
-    ) -> Result<()> {
-        let (url, total) = (response.url().clone(), blob.size);
-        let ingest = self.store.layout().begin(Some((&blob.digest, Some(total))), BLOB_MAX)?;
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let writer = tokio::task::spawn_blocking(move || write_all(ingest, receiver));
-        let mut done = 0;
-        loop {
-            let chunk = response.chunk().await.map_err(|source| self.remote.request_failed(&url, source))?;
-            let Some(chunk) = chunk else { break };
-            done += chunk.len() as u64;
-            report(Status::Downloading { done: done.min(total), total });
-            // The writer ends early only with an error, which it gives back below.
-            if sender.send(chunk).await.is_err() {
-                break;
-            }
-        }
-        drop(sender);
-        report(Status::Verifying);
-        writer.await.map_err(|_| Error::Thread { doing: "wrote a blob" })?
+        Fetch { remote: &self.remote, store: self.store, lease: &self.lease }.blob(blob, &report).await
     }
 
     /// An image that is no index is what it is; when a platform was asked for by name it must be that.
@@ -304,13 +219,6 @@ fn layer_event(step: LayerEvent<'_>) -> Event {
         LayerEvent::Exists { layer, .. } | LayerEvent::Done { layer, .. } => event(layer, Status::PullComplete),
         LayerEvent::Extracting { layer, .. } => event(layer, Status::Extracting),
     }
-}
-
-fn write_all(mut ingest: Ingest, mut chunks: mpsc::Receiver<Bytes>) -> Result<()> {
-    while let Some(chunk) = chunks.blocking_recv() {
-        ingest.write_all(&chunk).map_err(Error::file("write blob", "store"))?;
-    }
-    ingest.seal()?.publish().map(drop)
 }
 
 /// Of several variants for this machine's Linux the first is enough; of Wasm all are wanted.

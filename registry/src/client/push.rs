@@ -1,33 +1,37 @@
 //! A push: blobs first, then manifests, the document the name will point at last, so that a registry never names what
 //! it does not have.
 
-use std::collections::HashSet;
-use std::io::Read;
+use std::collections::{HashMap, HashSet};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
+use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Body, Method, StatusCode};
-use tokio::sync::mpsc;
 
 use super::transport::{Ask, Remote, Transport};
+use super::upload::Upload;
 use super::{Progress, Pushed, Status, blocking, event};
 use crate::descriptor::Descriptor;
+use crate::digest::Digest;
 use crate::document::{DOCUMENT_MAX, Document};
 use crate::error::{Error, Result};
+use crate::image;
 use crate::layout::Layout;
 use crate::reference::Reference;
 use crate::store::Store;
 
 const AT_ONCE: usize = 3;
-const QUEUE: usize = 8;
-const PIECE: usize = 128 << 10;
+/// Bytes of a blob that are sent at once; longer ones go in pieces of this.
+pub(super) const PIECE: u64 = 64 << 20;
+/// So many other repositories are asked for their blobs.
+const ELSEWHERE_MAX: usize = 4;
 
 /// What has to go, in an order in which nothing refers to what has not gone before.
 #[derive(Default)]
 struct Cargo {
     blobs: Vec<Descriptor>,
+    /// Which of the blobs are layers.
+    layers: HashSet<Digest>,
     documents: Vec<Descriptor>,
 }
 
@@ -36,19 +40,35 @@ pub(super) async fn push(
     reference: &Reference,
     descriptor: &Descriptor,
     store: &Store,
+    piece: u64,
     progress: Progress,
 ) -> Result<Pushed> {
-    let remote = Remote::new(transport, reference, "push")?;
+    let mut remote = Remote::new(transport, reference, "pull,push")?;
     let lease = store.lease();
     lease.protect(&descriptor.digest);
-    let (owner, top) = (store.clone(), descriptor.clone());
-    let (top, cargo) = blocking("gathered an image", move || gather(&owner, &top)).await?;
+    let (owner, top, name) = (store.clone(), descriptor.clone(), reference.clone());
+    let (top, cargo, elsewhere) = blocking("gathered an image", move || {
+        let (top, cargo) = gather(&owner, &top)?;
+        let elsewhere = elsewhere(&owner, &name, &cargo)?;
+        Ok((top, cargo, elsewhere))
+    })
+    .await?;
+    let repositories: HashSet<&String> = elsewhere.values().collect();
+    for repository in repositories {
+        remote.and_pull(repository);
+    }
     for blob in &cargo.blobs {
-        progress(event(&blob.digest, Status::Preparing));
+        if cargo.layers.contains(&blob.digest) {
+            progress(event(&blob.digest, Status::Preparing));
+        }
     }
     let mut jobs = Vec::new();
     for blob in &cargo.blobs {
-        jobs.push(push_blob(&remote, store.layout(), blob, &progress).boxed());
+        // Docker tells of layers only.
+        let progress = cargo.layers.contains(&blob.digest).then_some(&progress);
+        let upload = Upload { remote: &remote, layout: store.layout(), piece, progress };
+        let from = elsewhere.get(&blob.digest).map(String::as_str);
+        jobs.push(async move { upload.blob(blob, from).await }.boxed());
     }
     stream::iter(jobs).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
     for document in &cargo.documents {
@@ -78,16 +98,41 @@ fn gather(store: &Store, descriptor: &Descriptor) -> Result<(Descriptor, Cargo)>
     Ok((top, cargo))
 }
 
+/// Which other repositories of the registry have blobs of the cargo, as far as the store's names tell: the registry is
+/// asked to mount them, and says no where a name was never pushed.
+fn elsewhere(store: &Store, reference: &Reference, cargo: &Cargo) -> Result<HashMap<Digest, String>> {
+    let mut known: Vec<(String, HashSet<Digest>)> = Vec::new();
+    for named in store.list()? {
+        let there = |name: &&Reference| {
+            name.registry() == reference.registry() && name.repository() != reference.repository()
+        };
+        for name in named.names.iter().filter(there) {
+            let mut reached = HashSet::new();
+            image::reachable(store.layout(), &named.descriptor, &mut reached)?;
+            if cargo.blobs.iter().any(|blob| reached.contains(&blob.digest)) {
+                known.push((name.repository().to_owned(), reached));
+            }
+        }
+    }
+    known.truncate(ELSEWHERE_MAX);
+    let found = |blob: &Descriptor| {
+        let (repository, _) = known.iter().find(|(_, reached)| reached.contains(&blob.digest))?;
+        Some((blob.digest.clone(), repository.clone()))
+    };
+    Ok(cargo.blobs.iter().filter_map(found).collect())
+}
+
 fn collect(
     layout: &Layout,
     descriptor: &Descriptor,
     cargo: &mut Cargo,
-    seen: &mut HashSet<crate::digest::Digest>,
+    seen: &mut HashSet<Digest>,
     depth: usize,
 ) -> Result<()> {
     match layout.document(descriptor)? {
         Document::Manifest(manifest) => {
             let manifest = *manifest;
+            cargo.layers.extend(manifest.layers.iter().map(|layer| layer.digest.clone()));
             for blob in std::iter::once(manifest.config).chain(manifest.layers) {
                 if seen.insert(blob.digest.clone()) {
                     cargo.blobs.push(blob);
@@ -104,58 +149,6 @@ fn collect(
         }
     }
     Ok(())
-}
-
-async fn push_blob(remote: &Remote<'_>, layout: &Layout, blob: &Descriptor, progress: &Progress) -> Result<()> {
-    let asked = remote.send(Ask::new(Method::HEAD, remote.url(&format!("blobs/{}", blob.digest))?)).await?;
-    if asked.status().is_success() {
-        progress(event(&blob.digest, Status::LayerAlreadyExists));
-        return Ok(());
-    }
-    let begin = Ask::new(Method::POST, remote.url("blobs/uploads/")?).header(reqwest::header::CONTENT_LENGTH, "0");
-    let asked = begin.url.clone();
-    let response = remote.send(begin).await?;
-    if response.status() != StatusCode::ACCEPTED {
-        return Err(remote.answer(response).await);
-    }
-    let mut location = remote.location(&response, &asked)?;
-    location.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
-    let body = body_of(layout, blob, progress.clone())?;
-    let response = remote.send_stream(Method::PUT, &location, blob.size, body).await?;
-    if !response.status().is_success() {
-        return Err(remote.answer(response).await);
-    }
-    progress(event(&blob.digest, Status::Pushed));
-    Ok(())
-}
-
-/// The blob as a body that breaks off where the store's content turns out to be corrupt.
-fn body_of(layout: &Layout, blob: &Descriptor, progress: Progress) -> Result<Body> {
-    let mut reader = layout.open_blob(blob)?;
-    let (sender, receiver) = mpsc::channel::<std::io::Result<Bytes>>(QUEUE);
-    let (digest, total) = (blob.digest.clone(), blob.size);
-    tokio::task::spawn_blocking(move || {
-        let mut done = 0;
-        loop {
-            let mut piece = vec![0; PIECE];
-            let sent = match reader.read(&mut piece) {
-                Ok(0) => return,
-                Ok(count) => {
-                    done += count as u64;
-                    piece.truncate(count);
-                    progress(event(&digest, Status::Pushing { done, total }));
-                    sender.blocking_send(Ok(piece.into()))
-                }
-                Err(error) => sender.blocking_send(Err(error)),
-            };
-            if sent.is_err() {
-                return;
-            }
-        }
-    });
-    let pieces =
-        stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|piece| (piece, receiver)) });
-    Ok(Body::wrap_stream(pieces.boxed()))
 }
 
 async fn push_document(remote: &Remote<'_>, layout: &Layout, document: &Descriptor, name: &str) -> Result<()> {

@@ -1,22 +1,23 @@
-//! Requests to one registry: TLS, authentication, redirects. Credentials and tokens go to the registry's own origin
-//! only. A redirect or an upload location on another origin is followed without them (CVE-2020-15157 and its kin in
-//! other clients), and never from HTTPS to HTTP. What a registry answers is read up to a bound.
+//! Requests to one registry: TLS and redirects. Credentials and tokens go to the registry's own origin only. A redirect
+//! or an upload location on another origin is followed without them (CVE-2020-15157 and its kin in other clients), and
+//! never from HTTPS to HTTP. What a registry answers is read up to a bound. token.rs answers challenges, authorities.rs
+//! knows whom to trust.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use reqwest::header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Body, Method, Response, StatusCode, Url};
 use serde::Deserialize;
 
-use super::challenge::Challenge;
+use super::authorities::Authorities;
 use super::credentials::{Credentials, Login};
 use crate::error::{Error, Result};
 use crate::reference::Reference;
 
 const REDIRECTS_MAX: usize = 5;
-const TOKEN_MAX: usize = 1 << 20;
 const ERROR_BODY_MAX: usize = 64 << 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two pieces of an answer, not for the whole of it.
@@ -24,55 +25,75 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What all conversations share.
 pub(super) struct Transport {
+    authorities: Authorities,
     http: reqwest::Client,
     /// For loopback: a proxy of the environment cannot reach this machine's own.
     local: reqwest::Client,
+    /// For hosts with authorities of their own, by `HOST:PORT`.
+    own: Mutex<HashMap<String, reqwest::Client>>,
     credentials: Credentials,
-    /// By registry and scope: the value of the Authorization header.
-    authorizations: Mutex<HashMap<(String, String), HeaderValue>>,
+    /// By registry: its login, once it was looked up.
+    logins: Mutex<HashMap<String, Option<Login>>>,
+    /// By registry and scopes: the value of the Authorization header.
+    pub(super) authorizations: Mutex<HashMap<(String, String), HeaderValue>>,
 }
 
 impl Transport {
-    pub(super) fn new(credentials: Credentials) -> Result<Transport> {
-        let tls = tls()?;
-        let builder = || {
-            reqwest::Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .redirect(reqwest::redirect::Policy::none())
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(READ_TIMEOUT)
-                .user_agent(concat!("proa/", env!("CARGO_PKG_VERSION")))
-        };
-        let failed = |source| Error::HttpClient { source };
-        let http = builder().build().map_err(failed)?;
-        let local = builder().no_proxy().build().map_err(failed)?;
-        Ok(Transport { http, local, credentials, authorizations: Mutex::default() })
+    pub(super) fn new(credentials: Credentials, folders: Vec<PathBuf>) -> Result<Transport> {
+        let authorities = Authorities::new(folders);
+        let tls = authorities.common()?;
+        let http = build(&tls, false)?;
+        let local = build(&tls, true)?;
+        let (own, logins, authorizations) = Default::default();
+        Ok(Transport { authorities, http, local, own, credentials, logins, authorizations })
+    }
+
+    pub(super) fn http(&self, url: &Url) -> Result<reqwest::Client> {
+        let host = Authorities::host_of(url);
+        if url.scheme() != "https" || self.authorities.folder(&host).is_none() {
+            return Ok(if is_loopback(url) { self.local.clone() } else { self.http.clone() });
+        }
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = own.get(&host) {
+            return Ok(client.clone());
+        }
+        let Some(folder) = self.authorities.folder(&host) else { return Ok(self.http.clone()) };
+        let client = build(&self.authorities.of(&folder)?, is_loopback(url))?;
+        own.insert(host, client.clone());
+        Ok(client)
+    }
+
+    /// The login of a registry; a helper program is asked once.
+    pub(super) async fn login(&self, registry: &str) -> Result<Option<Login>> {
+        let known = self.logins.lock().unwrap_or_else(PoisonError::into_inner).get(registry).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let (credentials, name) = (self.credentials.clone(), registry.to_owned());
+        let login = super::blocking("looked up a login", move || credentials.find(&name)).await?;
+        self.logins.lock().unwrap_or_else(PoisonError::into_inner).insert(registry.to_owned(), login.clone());
+        Ok(login)
     }
 }
 
-impl Transport {
-    fn http(&self, url: &Url) -> &reqwest::Client {
-        if is_loopback(url) { &self.local } else { &self.http }
-    }
-}
-
-/// The machine's own authorities. A machine without any can still talk to loopback.
-fn tls() -> Result<rustls::ClientConfig> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|source| Error::Tls { source })?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+fn build(tls: &rustls::ClientConfig, local: bool) -> Result<reqwest::Client> {
+    let builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls.clone())
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .user_agent(concat!("proa/", env!("CARGO_PKG_VERSION")));
+    let builder = if local { builder.no_proxy() } else { builder };
+    builder.build().map_err(|source| Error::HttpClient { source })
 }
 
 /// One repository at one registry, for one attempt.
 pub(super) struct Remote<'a> {
-    transport: &'a Transport,
-    reference: &'a Reference,
-    base: Url,
-    scope: String,
+    pub(super) transport: &'a Transport,
+    pub(super) registry: String,
+    pub(super) base: Url,
+    /// What a token is asked for, in the words of distribution's token specification.
+    pub(super) scopes: Vec<String>,
 }
 
 /// One request; the body is empty or small enough to be sent again.
@@ -97,20 +118,40 @@ impl Ask {
 }
 
 impl<'a> Remote<'a> {
-    pub(super) fn new(transport: &'a Transport, reference: &'a Reference, action: &'static str) -> Result<Remote<'a>> {
-        let actions = if action == "push" { "pull,push" } else { "pull" };
-        let scope = format!("repository:{}:{actions}", reference.repository());
-        let host = match reference.registry() {
+    /// `actions` are what is meant to be done there: `pull`, or `pull,push`.
+    pub(super) fn new(transport: &'a Transport, reference: &Reference, actions: &str) -> Result<Remote<'a>> {
+        let repository = reference.repository();
+        let scopes = vec![format!("repository:{repository}:{actions}")];
+        Remote::at(transport, reference.registry(), &format!("{repository}/"), scopes)
+    }
+
+    /// A registry as a whole, for logging in.
+    pub(super) fn whole(transport: &'a Transport, registry: &str) -> Result<Remote<'a>> {
+        Remote::at(transport, registry, "", Vec::new())
+    }
+
+    fn at(transport: &'a Transport, registry: &str, path: &str, scopes: Vec<String>) -> Result<Remote<'a>> {
+        let host = match registry {
             "docker.io" => "registry-1.docker.io",
             other => other,
         };
-        let scheme = if is_loopback_host(host) { "http" } else { "https" };
-        let base = format!("{scheme}://{host}/v2/{}/", reference.repository());
-        let base = Url::parse(&base).map_err(|_| Error::Reference {
-            text: reference.to_string(),
-            reason: "its registry does not make a URL",
-        })?;
-        Ok(Remote { transport, reference, base, scope })
+        // Loopback is the one place where HTTP is spoken, unless somebody put an authority there.
+        let is_plain = is_loopback_host(host) && transport.authorities.folder(host).is_none();
+        let scheme = if is_plain { "http" } else { "https" };
+        let refuse =
+            || Error::Reference { text: registry.to_owned(), reason: "its registry does not make a URL" };
+        let base = Url::parse(&format!("{scheme}://{host}/v2/{path}")).map_err(|_| refuse())?;
+        // A name that smuggles a user, a query or another host in is none.
+        let is_host = base.username().is_empty() && base.password().is_none() && base.path() == format!("/v2/{path}");
+        if !is_host || base.query().is_some() || base.fragment().is_some() {
+            return Err(refuse());
+        }
+        Ok(Remote { transport, registry: registry.to_owned(), base, scopes })
+    }
+
+    /// Also asks for what reading from another repository of the registry takes.
+    pub(super) fn and_pull(&mut self, repository: &str) {
+        self.scopes.push(format!("repository:{repository}:pull"));
     }
 
     /// `/v2/<repository>/<rest>`.
@@ -121,7 +162,7 @@ impl<'a> Remote<'a> {
     /// Sends, authenticates when asked to, and follows redirects of GET and HEAD. Any status may come back.
     pub(super) async fn send(&self, ask: Ask) -> Result<Response> {
         let mut response = self.send_once(&ask, &ask.url).await?;
-        if response.status() == StatusCode::UNAUTHORIZED && self.authenticate(&response).await? {
+        if response.status() == StatusCode::UNAUTHORIZED && self.authenticate(&response).await?.changed {
             response = self.send_once(&ask, &ask.url).await?;
         }
         let mut url = ask.url.clone();
@@ -136,9 +177,9 @@ impl<'a> Remote<'a> {
         Err(self.protocol("redirects without end".to_owned()))
     }
 
-    async fn send_once(&self, ask: &Ask, url: &Url) -> Result<Response> {
+    pub(super) async fn send_once(&self, ask: &Ask, url: &Url) -> Result<Response> {
         let mut request =
-            self.transport.http(url).request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
+            self.transport.http(url)?.request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
         if let Some(value) = self.authorization(url) {
             request = request.header(AUTHORIZATION, value);
         }
@@ -148,11 +189,22 @@ impl<'a> Remote<'a> {
         request.send().await.map_err(|source| self.request_failed(url, source))
     }
 
-    /// Sends a body that cannot be sent twice, to a location the registry gave.
-    pub(super) async fn send_stream(&self, method: Method, url: &Url, size: u64, body: Body) -> Result<Response> {
-        let mut request = self.transport.http(url).request(method, url.clone());
+    /// Sends a body that cannot be sent twice, to a location the registry gave. `range` is the first byte and the one
+    /// after the last, where it is a piece.
+    pub(super) async fn send_stream(
+        &self,
+        method: Method,
+        url: &Url,
+        size: u64,
+        range: Option<(u64, u64)>,
+        body: Body,
+    ) -> Result<Response> {
+        let mut request = self.transport.http(url)?.request(method, url.clone());
         if let Some(value) = self.authorization(url) {
             request = request.header(AUTHORIZATION, value);
+        }
+        if let Some((start, end)) = range {
+            request = request.header(CONTENT_RANGE, format!("{start}-{}", end.saturating_sub(1)));
         }
         request = request.header(CONTENT_TYPE, "application/octet-stream");
         request = request.header(reqwest::header::CONTENT_LENGTH, size).body(body);
@@ -167,6 +219,9 @@ impl<'a> Remote<'a> {
         if !may_be_asked(&url) {
             return Err(self.protocol(format!("points at `{url}`, which is neither HTTPS nor on loopback")));
         }
+        if self.base.scheme() == "https" && url.scheme() != "https" {
+            return Err(self.protocol(format!("points at `{url}`, which is not HTTPS")));
+        }
         // A public registry has no business with what listens on this machine's loopback.
         if !is_loopback(&self.base) && is_loopback(&url) {
             return Err(self.protocol(format!("points at `{url}`, which is on this machine")));
@@ -175,7 +230,7 @@ impl<'a> Remote<'a> {
     }
 
     /// The secret for `url`: nothing unless it is of the registry's own origin.
-    fn authorization(&self, url: &Url) -> Option<HeaderValue> {
+    pub(super) fn authorization(&self, url: &Url) -> Option<HeaderValue> {
         if url.origin() != self.base.origin() {
             return None;
         }
@@ -183,70 +238,8 @@ impl<'a> Remote<'a> {
         known.get(&self.key()).cloned()
     }
 
-    fn key(&self) -> (String, String) {
-        (self.reference.registry().to_owned(), self.scope.clone())
-    }
-
-    /// Answers a challenge; tells whether there is now something new to show.
-    async fn authenticate(&self, response: &Response) -> Result<bool> {
-        if response.url().origin() != self.base.origin() {
-            return Ok(false);
-        }
-        let values = response.headers().get_all(WWW_AUTHENTICATE).iter();
-        let challenges: Vec<Challenge> = values.filter_map(|v| Challenge::parse(v.to_str().ok()?)).collect();
-        let login = self.transport.credentials.login(self.reference.registry());
-        let bearer = challenges.iter().find(|challenge| matches!(challenge, Challenge::Bearer { .. }));
-        let value = match (bearer.or(challenges.first()), login) {
-            (Some(Challenge::Bearer { realm, service, .. }), login) => {
-                Some(format!("Bearer {}", self.token(realm, service.as_deref(), login).await?))
-            }
-            (Some(Challenge::Basic), Some(login)) => Some(basic(login)),
-            _ => None,
-        };
-        let Some(mut value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) else { return Ok(false) };
-        value.set_sensitive(true);
-        let mut known = self.transport.authorizations.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(self.key(), value);
-        Ok(true)
-    }
-
-    /// Asks the token server the registry names. The realm is the registry's word; its password goes there only over
-    /// HTTPS, or on loopback for a registry on loopback.
-    async fn token(&self, realm: &str, service: Option<&str>, login: Option<&Login>) -> Result<String> {
-        let mut url = Url::parse(realm).map_err(|e| self.protocol(format!("names a token server `{realm}`: {e}")))?;
-        if !may_be_asked(&url) || is_loopback(&url) && !is_loopback(&self.base) {
-            return Err(self.protocol(format!("names a token server `{url}` that must not be asked")));
-        }
-        let refresh = login.and_then(|login| login.identity_token.as_deref());
-        let mut parameters = vec![("scope", self.scope.as_str())];
-        parameters.extend(service.map(|service| ("service", service)));
-        let request = match refresh {
-            Some(token) => {
-                parameters.extend([("grant_type", "refresh_token"), ("client_id", "proa"), ("refresh_token", token)]);
-                let form = form(&parameters);
-                self.transport
-                    .http(&url)
-                    .post(url.clone())
-                    .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-                    .body(form)
-            }
-            None => {
-                url.query_pairs_mut().extend_pairs(&parameters);
-                let request = self.transport.http(&url).get(url.clone());
-                match login {
-                    Some(login) => request.header(AUTHORIZATION, basic(login)),
-                    None => request,
-                }
-            }
-        };
-        let response = request.send().await.map_err(|source| self.request_failed(&url, source))?;
-        if !response.status().is_success() {
-            return Err(self.answer(response).await);
-        }
-        let body = self.body(response, TOKEN_MAX).await?;
-        let answer: TokenAnswer =
-            serde_json::from_slice(&body).map_err(|_| self.protocol("gave a malformed token".to_owned()))?;
-        answer.token.or(answer.access_token).ok_or_else(|| self.protocol("gave no token".to_owned()))
+    pub(super) fn key(&self) -> (String, String) {
+        (self.registry.clone(), self.scopes.join(" "))
     }
 
     /// A whole answer, bounded.
@@ -267,23 +260,12 @@ impl<'a> Remote<'a> {
         let status = response.status().as_u16();
         let body = self.body(response, ERROR_BODY_MAX).await.unwrap_or_default();
         let told = serde_json::from_slice::<Refusal>(&body).ok().and_then(|refusal| refusal.errors.into_iter().next());
-        let mut detail = told.map(|told| format!(": {}", told.text())).unwrap_or_default();
-        let registry = self.reference.registry();
-        if matches!(status, 401 | 403)
-            && self.transport.credentials.login(registry).is_none()
-            && let Some(helper) = self.transport.credentials.helper(registry)
-        {
-            detail += &format!(" (its credentials are kept by the helper `{helper}`, which proa does not ask yet)");
-        }
-        Error::Answer {
-            registry: registry.to_owned(),
-            status,
-            detail,
-        }
+        let detail = told.map(|told| format!(": {}", told.text())).unwrap_or_default();
+        Error::Answer { registry: self.registry.clone(), status, detail }
     }
 
     pub(super) fn protocol(&self, reason: String) -> Error {
-        Error::Protocol { registry: self.reference.registry().to_owned(), reason }
+        Error::Protocol { registry: self.registry.clone(), reason }
     }
 
     pub(super) fn request_failed(&self, url: &Url, source: reqwest::Error) -> Error {
@@ -292,12 +274,6 @@ impl<'a> Remote<'a> {
         shown.set_query(None);
         Error::Request { url: shown.to_string(), source: source.without_url() }
     }
-}
-
-#[derive(Deserialize)]
-struct TokenAnswer {
-    token: Option<String>,
-    access_token: Option<String>,
 }
 
 /// The distribution specification's error body.
@@ -322,23 +298,11 @@ impl Told {
     }
 }
 
-fn basic(login: &Login) -> String {
-    use base64::Engine;
-    let pair = format!("{}:{}", login.username, login.password);
-    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
-}
-
-fn form(parameters: &[(&str, &str)]) -> String {
-    let mut url = Url::parse("http://form.invalid/").unwrap_or_else(|_| unreachable!("a constant URL parses"));
-    url.query_pairs_mut().extend_pairs(parameters);
-    url.query().unwrap_or_default().to_owned()
-}
-
-fn may_be_asked(url: &Url) -> bool {
+pub(super) fn may_be_asked(url: &Url) -> bool {
     url.scheme() == "https" || url.scheme() == "http" && is_loopback(url)
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     url.host_str().is_some_and(is_loopback_host)
 }
 

@@ -199,7 +199,8 @@ impl Write for Ingest {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let limit = self.expected_size();
         if self.written.saturating_add(bytes.len() as u64) > limit {
-            let bound = if limit < self.limit { "the announced" } else { "the limit of" };
+            let bound = if limit < self.limit || self.keep { "the announced" } else { "the limit of" };
+            self.keep = false;
             return Err(Error::TooLong { what: "blob", name: self.name_for_message(), bound, limit }.into_io());
         }
         let (Some(file), Some(hasher)) = (&mut self.file, &mut self.hasher) else {
