@@ -8,15 +8,25 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use serde::{Deserialize, Serialize};
 
 mod devices;
+mod freeze;
 mod leave;
 mod limits;
+mod make;
+mod members;
+mod offers;
 mod remove;
+mod update;
 mod usage;
 
+pub use freeze::{freeze, is_frozen, thaw};
 pub use leave::leave;
 pub(crate) use limits::{Bound, device_program, lower};
+pub(crate) use make::create_group;
+pub use members::processes;
+pub use offers::Offers;
 pub use remove::{kill_all, remove, remove_leftovers, remove_parent};
-pub use usage::{Usage, usage};
+pub use update::update;
+pub use usage::{Block, Throttling, Usage, usage};
 
 /// The hierarchies of this machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +85,7 @@ impl Layout {
 }
 
 /// The controllers that bound or measure a sandbox; others are left alone.
-const MATTERS: [&str; 7] = ["memory", "cpu", "cpuacct", "pids", "devices", "cpuset", "freezer"];
+const MATTERS: [&str; 9] = ["memory", "cpu", "cpuacct", "pids", "devices", "cpuset", "freezer", "blkio", "io"];
 
 /// One line of mountinfo (proc(5)), if it is a cgroup hierarchy.
 fn parse_line(line: &str) -> Option<Hierarchy> {
@@ -88,7 +98,7 @@ fn parse_line(line: &str) -> Option<Hierarchy> {
     };
     let options = after.nth(1)?;
     let mount = Path::new(before.split(' ').nth(4)?).to_path_buf();
-    let known = |name: &&str| MATTERS.contains(name) || ["blkio", "hugetlb", "net_cls", "net_prio"].contains(name);
+    let known = |name: &&str| MATTERS.contains(name) || ["hugetlb", "net_cls", "net_prio"].contains(name);
     let controllers = options.split(',').filter(known).map(str::to_owned).collect();
     Some(Hierarchy { mount, controllers, unified, writable: false })
 }

@@ -36,6 +36,7 @@ mod maps;
 mod mounts;
 mod overlay;
 mod program;
+mod reaper;
 pub(crate) mod report;
 mod terminal;
 mod text;
@@ -216,6 +217,8 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
         Action::SealDescriptors => sys::seal_descriptors(3),
         Action::AwaitStart => program::await_start(context),
         Action::Execute { candidates, .. } => Err(program::execute(context, candidates)),
+        Action::EnterNamespace { namespace, kind } => maps::enter(context.slot(*namespace)?, *kind),
+        Action::StayAsInit => reaper::stay(),
         Action::KeepDescriptors { keep } => enter::keep(context, keep),
         Action::Build { entry } => enter::build(context, entry),
         Action::Enter { .. } => enter::enter(context),
@@ -227,6 +230,8 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
         | Action::CreateCgroup { .. }
         | Action::FilterDevices { .. }
         | Action::OpenCgroup { .. }
+        | Action::OpenFurtherCgroup { .. }
+        | Action::OpenNamespace { .. }
         | Action::OpenOomEvents { .. }
         | Action::KeepUserNamespace { .. }
         | Action::Fork { .. }

@@ -102,6 +102,7 @@ fn lower(spec: &Spec, bundle: &Path, group: &str, facts: &Facts) -> Result<Plan>
         streams: Streams::Inherited,
         user_namespace: None,
         default_filter: false,
+        init: false,
     };
     Ok(Plan::new(spec, &request, facts)?)
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -87,6 +87,8 @@ pub struct Request<'a> {
     pub user_namespace: Option<IdMap>,
     /// Docker's filter where the specification has none.
     pub default_filter: bool,
+    /// A first process of ours before the program, which reaps and passes signals on.
+    pub init: bool,
 }
 
 impl Plan {
@@ -102,13 +104,15 @@ impl Plan {
         let user = request.user_namespace.or_else(|| root::mapped_by(&linux));
         let mut draft = Draft::new(user.is_some());
         let namespaces = root::namespaces(&linux, user.is_some())?;
+        let joined = root::joined(&linux)?;
         let has = |kind: LinuxNamespaceType| namespaces & kind as u64 != 0;
 
         let opened = draft.open_files(&request.files, user)?;
         let sources = draft.open_sources(spec)?;
         let groups = draft.create_cgroups(request.group, linux.resources().as_ref(), facts)?;
         draft.filter_devices(request.group, linux.resources().as_ref(), facts)?;
-        draft.clone_child(namespaces, user, &groups);
+        let joined = draft.open_namespaces(joined);
+        draft.clone_child(namespaces, user, &groups, &joined);
         let root = draft.assemble_root(opened, user, facts)?;
         let dev = mounts::dev(spec).map(|mount| draft.make_dev(mount, &linux, process, user)).transpose()?;
         draft.oom_score(process)?;
@@ -123,16 +127,24 @@ impl Plan {
             draft.push(Actor::Child, Action::Loopback);
         }
         let filter = process::Filter::choose(linux.seccomp().as_ref(), request.default_filter, process)?;
-        draft.process(process, request.streams, filter, true)?;
+        let start = process::Start { streams: request.streams, first: true, init: request.init };
+        draft.process(process, start, filter)?;
         draft.finish(process, request.streams)
     }
 
-    /// Lowers one more process in a running container.
+    /// Lowers one more process in a running container, under the container's own filter: `seccomp`, or the default one.
     ///
     /// # Errors
     /// As [`Plan::new`].
-    pub fn join(process: &Process, streams: Streams, group: &str, in_user: bool, facts: &Facts) -> Result<Plan> {
-        joined::lower(process, streams, group, in_user, facts)
+    pub fn join(
+        process: &Process,
+        seccomp: Option<&LinuxSeccomp>,
+        streams: Streams,
+        group: &str,
+        in_user: bool,
+        facts: &Facts,
+    ) -> Result<Plan> {
+        joined::lower(process, seccomp, streams, group, in_user, facts)
     }
 
     /// Lowers a sandbox of our own code: a worker or a compiler.

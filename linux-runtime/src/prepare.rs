@@ -6,19 +6,20 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chownat, fchmod, fstat, mkdirat, openat};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chownat, fchmod, fstat, fstatfs, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
+use crate::cgroup;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::step::{Action, Actor, Slot};
 use crate::sys::{self, MountAttributes};
 
-/// How often a group is tried whose parent goes away.
-const ATTEMPTS: usize = 64;
+/// The file system of namespaces (linux/magic.h).
+const NSFS_MAGIC: i64 = 0x6e73_6673;
 
 /// What a plan's zygote needs besides the plan.
 #[derive(Debug, Default)]
@@ -83,7 +84,7 @@ fn open(action: &Action) -> io::Result<(Slot, OwnedFd)> {
             Ok((*into, source))
         }
         Action::CreateCgroup { hierarchy, group, values, attach, unified } => {
-            let directory = create_group(path(hierarchy), path(group), *unified)?;
+            let directory = cgroup::create_group(path(hierarchy), path(group), *unified)?;
             for (file, value) in values {
                 set(&directory, file, value)?;
             }
@@ -91,6 +92,22 @@ fn open(action: &Action) -> io::Result<(Slot, OwnedFd)> {
         }
         Action::OpenCgroup { hierarchy, group, attach, unified } => {
             Ok((*attach, attachment(&path(hierarchy).join(path(group)), *unified)?))
+        }
+        Action::OpenFurtherCgroup { hierarchy, group, attach } => {
+            match attachment(&path(hierarchy).join(path(group)), false) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    Ok((*attach, attachment(path(hierarchy), false)?))
+                }
+                other => Ok((*attach, other?)),
+            }
+        }
+        Action::OpenNamespace { path, into } => {
+            let namespace = openat(CWD, path.as_c_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+            // Entering checks the kind; that it is a namespace at all is checked here, where a sentence can say so.
+            if fstatfs(&namespace)?.f_type as i64 != NSFS_MAGIC {
+                return Err(Errno::INVAL.into());
+            }
+            Ok((*into, namespace))
         }
         Action::OpenOomEvents { path, into } => {
             Ok((*into, openat(CWD, path.as_c_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?))
@@ -139,64 +156,6 @@ fn scratch(path: &CStr, owner: u32, like: Option<&CStr>) -> io::Result<OwnedFd> 
         }
     }
     detached(path, false)
-}
-
-/// Makes the group and its parents. A sandbox that is being removed may take an empty parent with it meanwhile: then
-/// it is made once more.
-fn create_group(hierarchy: &Path, group: &Path, unified: bool) -> io::Result<PathBuf> {
-    for _ in 1..ATTEMPTS {
-        match try_create_group(hierarchy, group, unified) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
-        }
-    }
-    try_create_group(hierarchy, group, unified)
-}
-
-/// On v2 the controllers are handed down to the group.
-fn try_create_group(hierarchy: &Path, group: &Path, unified: bool) -> io::Result<PathBuf> {
-    let mut directory = hierarchy.to_path_buf();
-    for component in group.components() {
-        if unified {
-            hand_down(&directory)?;
-        }
-        directory.push(component);
-        match fs::create_dir(&directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => inherit_cpuset(&directory)?,
-        }
-    }
-    Ok(directory)
-}
-
-/// Enables below `directory` the controllers that sandboxes use, one by one: one that is missing keeps none away.
-fn hand_down(directory: &Path) -> io::Result<()> {
-    let enabled = fs::read_to_string(directory.join("cgroup.subtree_control"))?;
-    let offered = fs::read_to_string(directory.join("cgroup.controllers"))?;
-    for controller in ["memory", "cpu", "pids", "cpuset"] {
-        let has = |text: &str| text.split_whitespace().any(|name| name == controller);
-        if has(&offered) && !has(&enabled) {
-            // What cannot be enabled shows when a limit's file is missing.
-            drop(fs::write(directory.join("cgroup.subtree_control"), format!("+{controller}")));
-        }
-    }
-    Ok(())
-}
-
-/// A fresh v1 cpuset accepts no task before it has cpus and mems (cpuset(7)).
-fn inherit_cpuset(directory: &Path) -> io::Result<()> {
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        let own = directory.join(file);
-        if !fs::read_to_string(&own).is_ok_and(|value| value.trim().is_empty()) {
-            continue;
-        }
-        if let Some(parent) = directory.parent()
-            && directory.join("tasks").exists()
-        {
-            fs::write(own, fs::read_to_string(parent.join(file))?)?;
-        }
-    }
-    Ok(())
 }
 
 fn set(directory: &Path, file: &CStr, value: &CStr) -> io::Result<()> {

@@ -123,6 +123,11 @@ pub(crate) fn lower(seccomp: &LinuxSeccomp) -> Result<Vec<Instruction>> {
     compile::compile(&Policy { rules, known: default, newer: default, foreign: errno(libc::EPERM) })
 }
 
+/// Whether a filter allows whatever is asked, which is to say that there is none.
+pub(crate) fn allows_everything(seccomp: &LinuxSeccomp) -> bool {
+    seccomp.default_action() == LinuxSeccompAction::ScmpActAllow && seccomp.syscalls().iter().flatten().next().is_none()
+}
+
 fn verdict(action: LinuxSeccompAction, number: Option<u32>) -> Result<Verdict> {
     Ok(match action {
         LinuxSeccompAction::ScmpActAllow => ALLOW,

@@ -184,6 +184,18 @@ pub enum Action {
     KeepDescriptors { keep: Vec<Slot> },
     /// Calls the entry's second half; its return value is the exit status.
     Enter { entry: CString },
+
+    // Later additions stand at the end: the wire numbers the variants.
+    /// Host: a namespace of another process, to be entered.
+    OpenNamespace { path: CString, into: Slot },
+    /// Helper: enters one namespace (its `CLONE_NEW*`), so that the child is born there.
+    EnterNamespace { namespace: Slot, kind: u64 },
+    /// Host: the cgroup of a running container in a hierarchy that only some containers are bounded in; where it has none,
+    /// the hierarchy's root.
+    OpenFurtherCgroup { hierarchy: CString, group: CString, attach: Slot },
+    /// Child: a copy goes on to be the program; what stays is the first process, which passes signals on to it and reaps
+    /// whom nobody else does. No file of ours appears in the root for it.
+    StayAsInit,
 }
 
 /// Where a mount goes: beneath the root or directly beneath a mount made before.
@@ -232,6 +244,20 @@ pub enum Node {
     File {
         name: CString,
     },
+}
+
+impl Node {
+    /// Its path below /dev.
+    pub(crate) fn name(&self) -> &CString {
+        match self {
+            Node::Character { name, .. }
+            | Node::Block { name, .. }
+            | Node::Fifo { name, .. }
+            | Node::Link { name, .. }
+            | Node::Directory { name }
+            | Node::File { name } => name,
+        }
+    }
 }
 
 impl Beneath {

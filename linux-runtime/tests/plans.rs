@@ -61,7 +61,8 @@ fn lower(spec: &Spec, user_namespace: Option<IdMap>, facts: &Facts) -> Result<Pl
     let layers = [PathBuf::from("/layers/a"), PathBuf::from("/layers/b")];
     let files = Files::Layers { lower: &layers, scratch: Path::new("/containers/c/scratch") };
     let streams = Streams::Pipes { stdin: true };
-    Plan::new(spec, &Request { group: "proa-1/c", files, streams, user_namespace, default_filter: true }, facts)
+    let request = Request { group: "proa-1/c", files, streams, user_namespace, default_filter: true, init: false };
+    Plan::new(spec, &request, facts)
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn a_worker_ends_in_enter() {
 fn one_more_process_joins_by_a_helper() {
     let process = spec().process().clone().unwrap();
     let streams = Streams::Pipes { stdin: false };
-    insta::assert_snapshot!(Plan::join(&process, streams, "proa-1/c", true, &v1()).unwrap());
+    insta::assert_snapshot!(Plan::join(&process, None, streams, "proa-1/c", true, &v1()).unwrap());
 }
 
 #[test]

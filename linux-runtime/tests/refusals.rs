@@ -40,7 +40,7 @@ fn spec_with(pointer: &str, value: Value) -> Spec {
 
 fn lower(spec: &Spec, files: Files<'_>, user_namespace: Option<IdMap>, unified: bool) -> Result<Plan, String> {
     let streams = Streams::Pipes { stdin: false };
-    let request = Request { group: "proa-1/c", files, streams, user_namespace, default_filter: false };
+    let request = Request { group: "proa-1/c", files, streams, user_namespace, default_filter: false, init: false };
     Plan::new(spec, &request, &facts(unified)).map_err(|error| error.to_string())
 }
 
@@ -50,7 +50,6 @@ fn refusal(pointer: &str, value: Value) -> Result<Plan, String> {
 
 #[test]
 fn a_field_without_an_executor_is_refused_by_its_name() {
-    let device = json!([{ "major": 8, "minor": 0, "rate": 1 }]);
     let hook = json!([{ "path": "/bin/true" }]);
     let map = json!([{ "containerID": 0, "hostID": 1, "size": 1 }]);
     let cases = [
@@ -77,12 +76,11 @@ fn a_field_without_an_executor_is_refused_by_its_name() {
             json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_LOG"] }),
             "linux.seccomp.flags",
         ),
-        ("/linux/resources/memory", json!({ "disableOOMKiller": true }), "linux.resources.memory.disableOOMKiller"),
         ("/linux/resources/memory", json!({ "kernelTCP": 4096 }), "linux.resources.memory.kernelTCP"),
         ("/linux/resources/cpu", json!({ "realtimeRuntime": 1000 }), "linux.resources.cpu.realtimeRuntime"),
         ("/linux/resources/cpu", json!({ "burst": 1000 }), "linux.resources.cpu.burst"),
         ("/linux/resources/cpu", json!({ "idle": 1 }), "linux.resources.cpu.idle"),
-        ("/linux/resources/blockIO", json!({ "throttleReadBpsDevice": device }), "linux.resources.blockIO"),
+        ("/linux/resources/blockIO", json!({ "leafWeight": 10 }), "linux.resources.blockIO.leafWeight"),
         (
             "/linux/resources/hugepageLimits",
             json!([{ "pageSize": "2MB", "limit": 0 }]),
@@ -126,6 +124,16 @@ fn a_value_without_an_executor_is_refused_in_a_sentence() {
             "/linux/resources/memory",
             json!({ "swappiness": 10 }),
             "limit memory: cgroups v2 have no swappiness of their own",
+        ),
+        (
+            "/linux/resources/memory",
+            json!({ "disableOOMKiller": true }),
+            "limit memory: cgroups v2 cannot disable the OOM killer",
+        ),
+        (
+            "/linux/resources/blockIO",
+            json!({ "throttleReadBpsDevice": [{ "major": 8, "minor": 0, "rate": 1 }] }),
+            "limit io: no cgroup of that controller can be made by this user",
         ),
     ];
     for (pointer, value, sentence) in cases {

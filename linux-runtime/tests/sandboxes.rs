@@ -13,6 +13,7 @@ use oci_spec::runtime::{Linux, Process, Root, Spec};
 use proa_linux::zygote::protocol::{Event, Exit, Request};
 use proa_linux::zygote::{self, Client};
 use proa_linux::{Facts, Files, IdMap, Plan, Prepared, SUBORDINATE, Streams, cgroup};
+use serde_json::json;
 
 const PARENT: &str = "proa-linux-test";
 
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::from_args();
     let lacks = lacks();
-    let cases: [(&str, Case); 19] = [
+    let cases: [(&str, Case); 21] = [
         ("a program's output and exit status come back", output_and_status),
         ("a guest sees only its own processes", own_processes),
         ("root under a user namespace is nobody outside", user_namespace),
@@ -49,6 +50,8 @@ fn main() -> ExitCode {
         ("a read-only root gets its working directory first", read_only_root),
         ("a worker's memory holds nothing of other guests", foreign_secrets),
         ("a guest that outlives its zygote still tells how it ended", orphaned),
+        ("an init of ours reaps, passes signals on and ends as its program", init),
+        ("a namespace of another sandbox is joined by path", joins_by_path),
         ("a terminal comes from the guest's own devpts", terminal),
         ("a sandbox that was never started ends with its zygote", never_started),
         ("nothing is left: no mount, no process, no cgroup", nothing_left),
@@ -90,6 +93,7 @@ struct Guest {
     user: Option<IdMap>,
     limit: Option<i64>,
     read_only: bool,
+    init: bool,
 }
 
 /// How a guest ended.
@@ -128,6 +132,7 @@ impl Guest {
             user: None,
             limit: None,
             read_only: false,
+            init: false,
         })
     }
 
@@ -155,6 +160,7 @@ impl Guest {
             streams: if terminal { Streams::Terminal } else { Streams::Pipes { stdin: false } },
             user_namespace: self.user,
             default_filter: true,
+            init: self.init,
         };
         Ok(Plan::new(&spec, &request, &self.facts)?)
     }
@@ -468,7 +474,7 @@ fn joined(guest: &mut Guest) -> Result<(), Failed> {
         let mut process = guest.process.clone();
         process.set_args(Some(vec!["sh".into(), "-c".into(), "ps | head -3; id -u; exit 5".into()]));
         let group = format!("{PARENT}/{}", guest.id);
-        let plan = Plan::join(&process, Streams::Pipes { stdin: false }, &group, user.is_some(), &guest.facts)?;
+        let plan = Plan::join(&process, None, Streams::Pipes { stdin: false }, &group, user.is_some(), &guest.facts)?;
         let prepared = Prepared::new(&plan)?;
         let fds: Vec<_> = prepared.descriptors.iter().map(AsFd::as_fd).collect();
         let (container_id, exec, given) = (guest.id.clone(), format!("{}/exec", guest.id), prepared.slots);
@@ -490,6 +496,60 @@ fn joined(guest: &mut Guest) -> Result<(), Failed> {
         guest.finish(container)?;
     }
     Ok(())
+}
+
+/// A first process of ours: it reaps, passes signals on, and ends as the program ended.
+fn init(guest: &mut Guest) -> Result<(), Failed> {
+    guest.init = true;
+    for user in [None, Some(SUBORDINATE)] {
+        guest.user = user;
+        let ended =
+            guest.shell("cat /proc/1/comm; test $$ -ne 1; (sleep 0 &); sleep 0.2; ls /proc | head -3; exit 9")?;
+        expect("the program's status", ended.exit.code == 9, ended.exit)?;
+        let lines: Vec<&str> = ended.output.lines().collect();
+        expect("our init", lines.first() == Some(&"init"), &ended.output)?;
+        let descriptors =
+            guest.start(&["sh", "-c", "trap 'echo caught; exit 3' TERM; echo up; while :; do sleep 0.05; done"])?;
+        rustix::fs::fcntl_setfl(&descriptors[1], rustix::fs::OFlags::empty())?;
+        rustix::io::read(&descriptors[1], &mut [0; 3])?;
+        proa_linux::send_signal(descriptors[0].as_fd(), 15)?;
+        let ended = guest.finish(descriptors)?;
+        expect("the signal was passed on", ended.output.ends_with("caught\n"), &ended.output)?;
+        expect("its status too", ended.exit.code == 3, ended.exit)?;
+        // As process 1 it would ignore what it does not handle.
+        let descriptors = guest.start(&["sleep", "1000"])?;
+        proa_linux::send_signal(descriptors[0].as_fd(), 15)?;
+        let ended = guest.finish(descriptors)?;
+        expect("a signal's end is ours", ended.exit.code == 128 + 15, ended.exit)?;
+        let refused = guest.run(&["/no/such/program"]);
+        expect("a missing program is told", refused.is_err(), refused.is_ok())?;
+        guest.client.exit(&guest.id)?;
+        guest.forget()?;
+    }
+    Ok(())
+}
+
+/// Another sandbox's process namespace, by path.
+fn joins_by_path(guest: &mut Guest) -> Result<(), Failed> {
+    let mut donor = Guest::new()?;
+    let descriptors = donor.start(&["sleep", "1000"])?;
+    let pid = pid_of(&descriptors[0])?;
+    let namespace = |kind: &str| json!({ "type": kind, "path": format!("/proc/{pid}/ns/{kind}") });
+    let namespaces = json!([{ "type": "mount" }, namespace("ipc"), namespace("pid")]);
+    guest.linux.set_namespaces(Some(serde_json::from_value(namespaces)?));
+    let ended = guest.shell("cat /proc/1/comm; readlink /proc/self/ns/ipc")?;
+    expect("the donor's first process", ended.output.starts_with("sleep\n"), &ended.output)?;
+    let ipc = fs::read_link(format!("/proc/{pid}/ns/ipc"))?;
+    expect("the donor's objects", ended.output.trim_end().ends_with(&*ipc.to_string_lossy()), &ended.output)?;
+    proa_linux::send_signal(descriptors[0].as_fd(), 9)?;
+    donor.finish(descriptors).map(drop)
+}
+
+fn pid_of(pidfd: &OwnedFd) -> Result<u32, Failed> {
+    use std::os::fd::AsRawFd;
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pid:")).ok_or("a pidfd names its process")?;
+    Ok(line.trim().parse()?)
 }
 
 fn terminal(guest: &mut Guest) -> Result<(), Failed> {

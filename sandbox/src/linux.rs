@@ -109,6 +109,11 @@ impl Runtime {
         }
     }
 
+    /// Which limits can be held here.
+    pub(crate) fn offers(&self) -> cgroup::Offers {
+        self.inner.facts.cgroups.offers()
+    }
+
     /// The plan of a workload as text.
     pub(crate) fn plan(&self, workload: &Workload) -> Result<String> {
         self.lower(workload).map(|plan| plan.to_string())
@@ -213,6 +218,7 @@ impl Runtime {
             streams: if terminal { Streams::Terminal } else { Streams::Pipes { stdin: workload.stdin } },
             user_namespace: user.then_some(SUBORDINATE),
             default_filter: true,
+            init: workload.init,
         };
         Plan::new(&workload.spec, &request, facts).map_err(from_linux)
     }
@@ -224,6 +230,7 @@ impl Runtime {
             let sandbox = Sandbox::new(self, connection, id, pid, held, descriptors)?;
             let state = match state {
                 Held::Created => State::Created,
+                Held::Running if sandbox.is_paused() => State::Paused,
                 Held::Running => State::Running,
                 Held::Exited(exit) => State::Exited(connection::exit(exit)),
             };

@@ -23,6 +23,8 @@ pub struct Workload {
     pub content: Content,
     /// Whether the guest's standard input stays open for writers (`-i`); otherwise it is empty.
     pub stdin: bool,
+    /// Whether a first process of ours reaps and passes signals on to a native guest's program (`--init`).
+    pub init: bool,
 }
 
 /// What a workload runs.

@@ -120,7 +120,7 @@ fn chain(error: &proa_sandbox::Error) -> String {
 
 fn workload(isolation: Isolation, id: &str, artifact: &Artifact, spec: oci_spec::runtime::Spec) -> Workload {
     let content = Content::Module { artifact: artifact.clone(), files: None };
-    Workload { id: id.to_owned(), tenant: "default".to_owned(), isolation, spec, content, stdin: false }
+    Workload { id: id.to_owned(), tenant: "default".to_owned(), isolation, spec, content, stdin: false, init: false }
 }
 
 async fn create(runtimes: &Runtimes, workload: &Workload) -> Sandbox {

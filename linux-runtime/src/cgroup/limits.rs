@@ -1,6 +1,6 @@
 //! OCI resources as values of cgroup files, v1 or v2. Pure.
 
-use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
+use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, LinuxThrottleDevice};
 
 use super::{Hierarchy, Layout, devices};
 use crate::error::{Error, Result};
@@ -35,6 +35,9 @@ pub(crate) fn lower<'a>(layout: &'a Layout, resources: Option<&LinuxResources>) 
     if memory.is_some_and(|memory| memory.swappiness().is_some()) && unified("memory") {
         return Err(Error::Lacks("limit memory: cgroups v2 have no swappiness of their own".into()));
     }
+    if memory.is_some_and(|memory| memory.disable_oom_killer() == Some(true)) && unified("memory") {
+        return Err(Error::Lacks("limit memory: cgroups v2 cannot disable the OOM killer".into()));
+    }
     let values = memory.map(|memory| memory_values(memory, unified("memory"))).unwrap_or_default();
     put("memory", !values.is_empty(), values)?;
 
@@ -53,6 +56,12 @@ pub(crate) fn lower<'a>(layout: &'a Layout, resources: Option<&LinuxResources>) 
     let values = cpu.map(cpuset_values).unwrap_or_default();
     if !values.is_empty() {
         put("cpuset", true, values)?;
+    }
+    let io = resources.and_then(|all| all.block_io().as_ref());
+    let controller = if layout.with("blkio").is_some() { "blkio" } else { "io" };
+    let values = io.map(|io| io_values(io, controller == "io")).unwrap_or_default();
+    if !values.is_empty() {
+        put(controller, true, values)?;
     }
     Ok(bounds)
 }
@@ -77,6 +86,9 @@ fn memory_values(memory: &LinuxMemory, unified: bool) -> Vec<(&'static str, Stri
     }
     // v2 has no such file; `lower` has refused it there.
     values.extend(memory.swappiness().filter(|_| !unified).map(|value| ("memory.swappiness", value.to_string())));
+    if memory.disable_oom_killer() == Some(true) && !unified {
+        values.push(("memory.oom_control", "1".to_owned()));
+    }
     match (swap, limit) {
         // OCI counts memory and swap together, as v1 does; v2 counts swap alone.
         (Some(swap), Some(limit)) if unified && swap > 0 && limit > 0 => {
@@ -85,6 +97,45 @@ fn memory_values(memory: &LinuxMemory, unified: bool) -> Vec<(&'static str, Stri
         (Some(swap), _) if unified => values.push(("memory.swap.max", number_or_max(swap))),
         (Some(swap), _) => values.push(("memory.memsw.limit_in_bytes", swap.to_string())),
         (None, _) => {}
+    }
+    values
+}
+
+/// Weights of 10 to 1000 are 1 to 10000 on v2, by the OCI specification's annex.
+fn io_values(io: &LinuxBlockIo, unified: bool) -> Vec<(&'static str, String)> {
+    let mut values = Vec::new();
+    let scaled = |weight: u16| 1 + (u32::from(weight.clamp(10, 1000)) - 10) * 9999 / 990;
+    if let Some(weight) = io.weight().filter(|weight| *weight != 0) {
+        values.push(if unified {
+            ("io.weight", format!("default {}", scaled(weight)))
+        } else {
+            ("blkio.weight", weight.to_string())
+        });
+    }
+    for device in io.weight_device().iter().flatten() {
+        let Some(weight) = device.weight() else { continue };
+        let (major, minor) = (device.major(), device.minor());
+        values.push(if unified {
+            ("io.weight", format!("{major}:{minor} {}", scaled(weight)))
+        } else {
+            ("blkio.weight_device", format!("{major}:{minor} {weight}"))
+        });
+    }
+    let throttles: [(&Option<Vec<LinuxThrottleDevice>>, &'static str, &str); 4] = [
+        (io.throttle_read_bps_device(), "blkio.throttle.read_bps_device", "rbps"),
+        (io.throttle_write_bps_device(), "blkio.throttle.write_bps_device", "wbps"),
+        (io.throttle_read_iops_device(), "blkio.throttle.read_iops_device", "riops"),
+        (io.throttle_write_iops_device(), "blkio.throttle.write_iops_device", "wiops"),
+    ];
+    for (devices, file, key) in throttles {
+        for device in devices.iter().flatten() {
+            let (major, minor, rate) = (device.major(), device.minor(), device.rate());
+            values.push(if unified {
+                ("io.max", format!("{major}:{minor} {key}={rate}"))
+            } else {
+                (file, format!("{major}:{minor} {rate}"))
+            });
+        }
     }
     values
 }

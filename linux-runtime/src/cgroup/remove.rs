@@ -1,36 +1,39 @@
 //! Ends what lives in a group and removes it, also what a crash left behind.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::Path;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::Layout;
+use super::members::members;
+use super::{Layout, is_frozen, thaw};
 use crate::error::{Error, Result};
 
 /// Sends SIGKILL to everything in `group` (such as `proa-1f3c/ID`).
 ///
-/// By `cgroup.kill` (v2, Linux 5.14) at once; else member by member, each found member by pidfd, so that a number
-/// reused meanwhile is a process of the same group or none. A fork bomb is bounded by `pids.max` or its pid namespace.
+/// By `cgroup.kill` (v2, Linux 5.14) at once; else member by member, each held by a pidfd before it is looked for once
+/// more, so that a number reused meanwhile is a process of the same group or none. A fork bomb is bounded by `pids.max`
+/// or its pid namespace.
 pub fn kill_all(layout: &Layout, group: &str) {
     for directory in layout.directories(group) {
         if fs::write(directory.join("cgroup.kill"), "1").is_ok() {
             return;
         }
-        for pid in members(&directory) {
-            let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
-            if members(&directory).contains(&pid) {
-                // Gone already is as good as killed.
-                let _ = pidfd_send_signal(process, Signal::KILL);
-            }
+        let held = |pid: Pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?));
+        let all: Vec<_> = members(&directory).into_iter().filter_map(held).collect();
+        let still: HashSet<Pid> =
+            if all.is_empty() { HashSet::new() } else { members(&directory).into_iter().collect() };
+        for (_, process) in all.into_iter().filter(|(pid, _)| still.contains(pid)) {
+            // Gone already is as good as killed.
+            let _ = pidfd_send_signal(process, Signal::KILL);
         }
     }
-}
-
-fn members(directory: &Path) -> Vec<Pid> {
-    let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)).collect()
+    // What is frozen (v1) dies when it goes on.
+    if is_frozen(layout, group) {
+        drop(thaw(layout, group));
+    }
 }
 
 /// Removes `group` from every hierarchy, with what is below it; absent is fine.

@@ -1,41 +1,159 @@
 //! What a group uses now.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Layout;
+use super::{Hierarchy, Layout};
 
-/// What a group uses; 0 where no controller says.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What a group uses; 0 or nothing where no controller says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Bytes now and at most.
     pub memory: u64,
     pub memory_peak: u64,
+    /// Bytes it may use; `None` without a limit.
+    pub memory_limit: Option<u64>,
+    /// How often its limit was met.
+    pub memory_failures: u64,
+    /// The kernel's own account (`memory.stat`), by its names.
+    pub memory_details: Vec<(String, u64)>,
     pub cpu: Duration,
-    /// Processes and threads.
+    pub cpu_user: Duration,
+    pub cpu_system: Duration,
+    /// Nanoseconds on each processor (v1).
+    pub cpu_each: Vec<u64>,
+    pub throttling: Throttling,
+    /// Processes and threads, now and at most.
     pub pids: u64,
+    pub pids_limit: Option<u64>,
+    /// Reads and writes of block devices (v2).
+    pub blocks: Vec<Block>,
+}
+
+/// How often its processor quota held it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Throttling {
+    pub periods: u64,
+    pub throttled: u64,
+    pub time: Duration,
+}
+
+/// One device and direction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    pub major: u64,
+    pub minor: u64,
+    /// `read` or `write`.
+    pub operation: &'static str,
+    pub bytes: u64,
+    pub count: u64,
+}
+
+/// One controller's files of a group.
+struct Files<'a> {
+    hierarchy: &'a Hierarchy,
+    group: &'a str,
+}
+
+impl Files<'_> {
+    /// The text of a file that may have another name on v2.
+    fn text(&self, old: &str, new: &str) -> String {
+        let name = if self.hierarchy.unified { new } else { old };
+        if name.is_empty() {
+            return String::new();
+        }
+        fs::read_to_string(self.hierarchy.mount.join(self.group).join(name)).unwrap_or_default()
+    }
+
+    fn number(&self, old: &str, new: &str) -> u64 {
+        self.text(old, new).trim().parse().unwrap_or(0)
+    }
+
+    /// A bound; v1 says a number near the largest where there is none, v2 `max`.
+    fn bound(&self, old: &str, new: &str) -> Option<u64> {
+        self.text(old, new).trim().parse().ok().filter(|bound| *bound < i64::MAX.cast_unsigned() / 2)
+    }
 }
 
 /// Reads the use of `group`.
 pub fn usage(layout: &Layout, group: &str) -> Usage {
-    let file = |controller: &str, old: &str, new: &str| -> Option<String> {
-        let hierarchy = layout.with(controller)?;
-        let path: PathBuf = hierarchy.mount.join(group).join(if hierarchy.unified { new } else { old });
-        fs::read_to_string(path).ok()
+    let files = |controller: &str| layout.with(controller).map(|hierarchy| Files { hierarchy, group });
+    let mut usage = Usage::default();
+    if let Some(memory) = files("memory") {
+        usage.memory = memory.number("memory.usage_in_bytes", "memory.current");
+        usage.memory_peak = memory.number("memory.max_usage_in_bytes", "memory.peak");
+        usage.memory_limit = memory.bound("memory.limit_in_bytes", "memory.max");
+        usage.memory_failures = memory.number("memory.failcnt", "");
+        usage.memory_details = table(&memory.text("memory.stat", "memory.stat"));
+    }
+    if let Some(pids) = files("pids") {
+        usage.pids = pids.number("pids.current", "pids.current");
+        usage.pids_limit = pids.bound("pids.max", "pids.max");
+    }
+    if let Some(cpu) = files("cpu") {
+        let stat = table(&cpu.text("cpu.stat", "cpu.stat"));
+        let value = |name: &str| stat.iter().find(|(key, _)| key == name).map_or(0, |(_, value)| *value);
+        usage.throttling.periods = value("nr_periods");
+        usage.throttling.throttled = value("nr_throttled");
+        usage.throttling.time = if cpu.hierarchy.unified {
+            usage.cpu = Duration::from_micros(value("usage_usec"));
+            usage.cpu_user = Duration::from_micros(value("user_usec"));
+            usage.cpu_system = Duration::from_micros(value("system_usec"));
+            usage.blocks = blocks(&cpu.text("", "io.stat"));
+            Duration::from_micros(value("throttled_usec"))
+        } else {
+            Duration::from_nanos(value("throttled_time"))
+        };
+    }
+    if let Some(cpu) = files("cpuacct").filter(|cpu| !cpu.hierarchy.unified) {
+        usage.cpu = Duration::from_nanos(cpu.number("cpuacct.usage", ""));
+        usage.cpu_user = Duration::from_nanos(cpu.number("cpuacct.usage_user", ""));
+        usage.cpu_system = Duration::from_nanos(cpu.number("cpuacct.usage_sys", ""));
+        let each = cpu.text("cpuacct.usage_percpu", "");
+        usage.cpu_each = each.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+    }
+    usage
+}
+
+/// Lines of a name and a number.
+fn table(text: &str) -> Vec<(String, u64)> {
+    let line = |line: &str| {
+        let (name, value) = line.split_once(' ')?;
+        Some((name.to_owned(), value.trim().parse().ok()?))
     };
-    let number = |text: Option<String>| text.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-    let cpu = if layout.with("cpu").is_some_and(|hierarchy| hierarchy.unified) {
-        let stat = file("cpu", "", "cpu.stat").unwrap_or_default();
-        let micros = stat.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok());
-        Duration::from_micros(micros.unwrap_or(0))
-    } else {
-        Duration::from_nanos(number(file("cpuacct", "cpuacct.usage", "")))
-    };
-    Usage {
-        memory: number(file("memory", "memory.usage_in_bytes", "memory.current")),
-        memory_peak: number(file("memory", "memory.max_usage_in_bytes", "memory.peak")),
-        cpu,
-        pids: number(file("pids", "pids.current", "pids.current")),
+    text.lines().filter_map(line).collect()
+}
+
+/// `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`, a line for each device.
+fn blocks(text: &str) -> Vec<Block> {
+    let mut all = Vec::new();
+    for line in text.lines() {
+        let mut fields = line.split(' ');
+        let device = fields.next().and_then(|device| device.split_once(':'));
+        let Some((Ok(major), Ok(minor))) = device.map(|(major, minor)| (major.parse(), minor.parse())) else {
+            continue;
+        };
+        let values: Vec<(&str, u64)> =
+            fields.filter_map(|field| field.split_once('=')).filter_map(|(k, v)| Some((k, v.parse().ok()?))).collect();
+        let value = |name: &str| values.iter().find(|(key, _)| *key == name).map_or(0, |(_, value)| *value);
+        for (operation, bytes, count) in [("read", "rbytes", "rios"), ("write", "wbytes", "wios")] {
+            all.push(Block { major, minor, operation, bytes: value(bytes), count: value(count) });
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_writes_of_each_device_are_told_apart() {
+        let all = blocks("8:0 rbytes=4096 wbytes=512 rios=2 wios=1 dbytes=0 dios=0\n253:1\nnonsense\n");
+        let told: Vec<_> = all.iter().map(|one| (one.major, one.minor, one.operation, one.bytes, one.count)).collect();
+        assert_eq!(
+            told,
+            [(8, 0, "read", 4096, 2), (8, 0, "write", 512, 1), (253, 1, "read", 0, 0), (253, 1, "write", 0, 0)]
+        );
     }
 }

@@ -91,19 +91,11 @@ pub(super) fn capabilities(effective: u64, permitted: u64, inheritable: u64, amb
     Ok(())
 }
 
-/// A resource limit; one above what the zygote may give is lowered to that.
+/// A resource limit. Without CAP_SYS_RESOURCE no hard limit rises: then this fails, and the sentence says why.
 pub(super) fn limit(resource: u8, soft: u64, hard: u64) -> Result<()> {
     let resource = *RESOURCES.get(usize::from(resource)).ok_or(Errno::INVAL)?;
     let finite = |value: u64| (value != u64::MAX).then_some(value);
-    match setrlimit(resource, Rlimit { current: finite(soft), maximum: finite(hard) }) {
-        // Without CAP_SYS_RESOURCE no hard limit rises: the guest gets the most there is.
-        Err(Errno::PERM) => {
-            let most = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
-            let rlimit = Rlimit { current: finite(soft.min(most)), maximum: finite(hard.min(most)) };
-            setrlimit(resource, rlimit)
-        }
-        other => other,
-    }
+    setrlimit(resource, Rlimit { current: finite(soft), maximum: finite(hard) })
 }
 
 /// Without CAP_SYS_RESOURCE the kernel refuses a value below the inherited one: then that stays.

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::process::Pid;
-use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space, move_into_thread_name_spaces};
 
 use super::Context;
 use super::text::Text;
@@ -46,6 +46,19 @@ pub(super) fn wait(context: &mut Context<'_>) -> Result<()> {
         0 => crate::sys::exit_now(127),
         _ => Ok(()),
     }
+}
+
+/// Enters one namespace of kind `kind`; the kernel refuses a descriptor of any other.
+pub(super) fn enter(namespace: BorrowedFd<'_>, kind: u64) -> Result<()> {
+    let known = [
+        LinkNameSpaceType::ProcessID,
+        LinkNameSpaceType::InterProcessCommunication,
+        LinkNameSpaceType::Network,
+        LinkNameSpaceType::HostNameAndNISDomainName,
+        LinkNameSpaceType::ControlGroup,
+    ];
+    let kind = known.into_iter().find(|one| *one as u64 == kind).ok_or(Errno::INVAL)?;
+    move_into_link_name_space(namespace, Some(kind))
 }
 
 /// Enters the namespaces of the process behind a pidfd (Linux 5.8); the kernel takes the user namespace first.

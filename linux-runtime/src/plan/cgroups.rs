@@ -8,6 +8,9 @@ use crate::error::Result;
 use crate::facts::Facts;
 use crate::step::{Action, Actor, Slot};
 
+/// Controllers of v1 in which only a container that asked for their limits has a group.
+const FURTHER: [&str; 2] = ["cpuset", "blkio"];
+
 /// Where a plan's groups are attached.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
@@ -74,6 +77,14 @@ impl Draft {
             let unified = bound.hierarchy.unified;
             let action = Action::OpenCgroup { hierarchy, group: c_string(group, "an id")?, attach, unified };
             self.push(Actor::Host, action);
+        }
+        let further = FURTHER.into_iter().filter_map(|name| facts.cgroups.with(name));
+        for hierarchy in further.filter(|one| !one.unified) {
+            let attach = self.slot();
+            let path = c_path(&hierarchy.mount)?;
+            let group = c_string(group, "an id")?;
+            self.push(Actor::Host, Action::OpenFurtherCgroup { hierarchy: path, group, attach });
+            groups.tasks.push((attach, String::new(), hierarchy.controllers.clone()));
         }
         Ok(groups)
     }

@@ -12,6 +12,9 @@ use crate::step::{Action, IdMap, Node, Slot};
 const NODES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
+/// Folders that are mounts of their own.
+const MOUNTS: [&str; 3] = ["pts", "shm", "mqueue"];
+
 /// Name and target of the links every container has.
 const LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
@@ -33,7 +36,7 @@ impl Draft {
         let owner = user.map_or(0, |map| map.outside);
         let mut nodes = default_nodes(owner)?;
         for device in linux.devices().iter().flatten() {
-            nodes.push(node(device, owner)?);
+            add(&mut nodes, node(device, owner)?)?;
         }
         if process.terminal().unwrap_or(false) {
             nodes.push(Node::File { name: c_string("console", "a name")? });
@@ -56,21 +59,40 @@ fn default_nodes(owner: u32) -> Result<Vec<Node>> {
     for (name, to) in LINKS {
         nodes.push(Node::Link { name: c_string(name, "a name")?, to: c_string(to, "a name")? });
     }
-    for name in ["pts", "shm", "mqueue"] {
+    for name in MOUNTS {
         nodes.push(Node::Directory { name: c_string(name, "a name")? });
     }
     Ok(nodes)
 }
 
+/// Adds a node and the folders above it; one of the same name gives way.
+fn add(nodes: &mut Vec<Node>, node: Node) -> Result<()> {
+    let path = node.name().to_string_lossy().into_owned();
+    for (at, _) in path.match_indices('/') {
+        let folder = c_string(&path[..at], "a device's path")?;
+        if nodes.iter().all(|known| *known.name() != folder) {
+            nodes.push(Node::Directory { name: folder });
+        }
+    }
+    nodes.retain(|known| known.name() != node.name());
+    nodes.push(node);
+    Ok(())
+}
+
 fn node(device: &LinuxDevice, owner: u32) -> Result<Node> {
     let path = device.path().to_string_lossy().into_owned();
-    let refused = || Error::Plan(format!("device `{path}`: only devices directly in /dev are supported yet"));
-    let name = path.strip_prefix("/dev/").filter(|name| !name.is_empty() && !name.contains('/')).ok_or_else(refused)?;
+    let refused = || Error::Plan(format!("device `{path}`: a device's node stands in /dev and in no mount below it"));
+    // `..` would lead out of the tmpfs the nodes are made in.
+    let plain = |name: &&str| name.split('/').all(|part| !["", ".", ".."].contains(&part));
+    let free = |name: &&str| !MOUNTS.iter().any(|mount| name.split('/').next() == Some(*mount));
+    let name = path.strip_prefix("/dev/").filter(plain).filter(free).ok_or_else(refused)?;
     let name = c_string(name, "a device's path")?;
     let number = |number: i64| u32::try_from(number).map_err(|_| Error::Plan(format!("device `{path}`: bad number")));
     let (major, minor) = (number(device.major())?, number(device.minor())?);
     let mode = device.file_mode().unwrap_or(0o666) & 0o777;
-    let (uid, gid) = (owner + device.uid().unwrap_or(0), owner + device.gid().unwrap_or(0));
+    // An owner that the namespace does not map is nobody's there.
+    let inside = |id: Option<u32>| owner.checked_add(id.unwrap_or(0)).ok_or_else(refused);
+    let (uid, gid) = (inside(device.uid())?, inside(device.gid())?);
     Ok(match device.typ() {
         LinuxDeviceType::B => Node::Block { name, major, minor, mode, uid, gid },
         LinuxDeviceType::P => Node::Fifo { name, mode, uid, gid },

@@ -1,14 +1,21 @@
 //! One more process in a running container: a helper enters its cgroup and namespaces, the child is cloned in there.
 
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{LinuxSeccomp, Process};
 
-use super::process::Filter;
+use super::process::{Filter, Start};
 use super::{Draft, Plan, Streams, refused};
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::step::{Action, Actor};
 
-pub(super) fn lower(process: &Process, streams: Streams, group: &str, in_user: bool, facts: &Facts) -> Result<Plan> {
+pub(super) fn lower(
+    process: &Process,
+    seccomp: Option<&LinuxSeccomp>,
+    streams: Streams,
+    group: &str,
+    in_user: bool,
+    facts: &Facts,
+) -> Result<Plan> {
     refused::process(process)?;
     let mut draft = Draft::new(true);
     let container = draft.slot();
@@ -30,7 +37,7 @@ pub(super) fn lower(process: &Process, streams: Streams, group: &str, in_user: b
     if in_user {
         draft.push(Actor::Child, Action::BecomeRoot);
     }
-    let filter = Filter::choose(None, true, process)?;
-    draft.process(process, streams, filter, false)?;
+    let filter = Filter::choose(seccomp, true, process)?;
+    draft.process(process, Start { streams, first: false, init: false }, filter)?;
     draft.finish(process, streams)
 }

@@ -71,8 +71,15 @@ impl Options {
             "nodiratime" => self.attributes |= libc::MOUNT_ATTR_NODIRATIME,
             "bind" => self.bind = true,
             "rbind" => (self.bind, self.recursive) = (true, true),
+            // The last word counts, as in mount(8).
+            "rw" => self.attributes &= !sys::RDONLY,
+            "suid" => self.attributes &= !sys::NOSUID,
+            "dev" => self.attributes &= !sys::NODEV,
+            "exec" => self.attributes &= !sys::NOEXEC,
+            "atime" => self.attributes &= !libc::MOUNT_ATTR_NOATIME,
+            "diratime" => self.attributes &= !libc::MOUNT_ATTR_NODIRATIME,
             // The defaults; every mount of ours is private from the start.
-            "rw" | "suid" | "dev" | "exec" | "relatime" | "atime" | "defaults" | "private" | "rprivate" => {}
+            "relatime" | "nostrictatime" | "defaults" | "private" | "rprivate" => {}
             "shared" | "rshared" | "slave" | "rslave" | "unbindable" | "runbindable" => {
                 return Err(Error::Plan(format!("mount option `{option}`: only private mounts are supported yet")));
             }

@@ -22,10 +22,22 @@ pub(super) struct Filter {
     ours: bool,
 }
 
+/// How a process begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start {
+    pub(super) streams: Streams,
+    /// The container's first process, not one more in it.
+    pub(super) first: bool,
+    /// An init of ours before the program.
+    pub(super) init: bool,
+}
+
 impl Filter {
     pub(super) fn choose(asked: Option<&LinuxSeccomp>, default: bool, process: &Process) -> Result<Filter> {
         let kept = capability_bits(process.capabilities().as_ref().and_then(|all| all.bounding().as_ref()));
         match asked {
+            // A filter that allows everything is none: not even calls of other architectures are kept away.
+            Some(seccomp) if seccomp::allows_everything(seccomp) => Ok(Filter { program: None, ours: true }),
             Some(seccomp) => Ok(Filter { program: Some(seccomp::lower(seccomp)?), ours: false }),
             None if default => Ok(Filter { program: Some(seccomp::default_filter(kept)?), ours: true }),
             None => Ok(Filter { program: None, ours: true }),
@@ -47,8 +59,8 @@ impl Draft {
         Ok(())
     }
 
-    pub(super) fn process(&mut self, process: &Process, streams: Streams, filter: Filter, first: bool) -> Result<()> {
-        let terminal = streams == Streams::Terminal;
+    pub(super) fn process(&mut self, process: &Process, start: Start, filter: Filter) -> Result<()> {
+        let terminal = start.streams == Streams::Terminal;
         self.limits(process)?;
         self.push(Actor::Child, Action::Session);
         let user = process.user();
@@ -61,7 +73,7 @@ impl Draft {
             let clip = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
             let (rows, columns) = size.map_or((24, 80), |size| (clip(size.height()), clip(size.width())));
             let (uid, gid) = (user.uid(), user.gid());
-            self.push(Actor::Child, Action::Terminal { rows, columns, uid, gid, console: first });
+            self.push(Actor::Child, Action::Terminal { rows, columns, uid, gid, console: start.first });
         } else {
             self.push(Actor::Child, Action::Streams { stdin: STDIN, stdout: STDOUT, stderr: STDERR });
         }
@@ -72,6 +84,9 @@ impl Draft {
         let name = name.ok_or_else(|| Error::Plan("no command is given and the image has none".into()))?;
         let candidates = candidates(name, process.env().as_deref().unwrap_or_default())?;
         self.push(Actor::Child, Action::SealDescriptors);
+        if start.init {
+            self.push(Actor::Child, Action::StayAsInit);
+        }
         let name = c_string(name.as_str(), "the program")?;
         self.push(Actor::Child, Action::Execute { name, candidates });
         Ok(())

@@ -129,6 +129,13 @@ fn seccomp(linux: &Linux) -> Result<()> {
     ])
 }
 
+/// CFQ's, which went with Linux 5.0.
+fn leaf_weight(resources: &LinuxResources) -> bool {
+    let Some(io) = resources.block_io() else { return false };
+    let by_device = io.weight_device().iter().flatten().any(|device| device.leaf_weight().is_some());
+    io.leaf_weight().is_some() || by_device
+}
+
 fn resources(resources: &LinuxResources) -> Result<()> {
     let memory = resources.memory().unwrap_or_default();
     let cpu = resources.cpu().clone().unwrap_or_default();
@@ -136,13 +143,12 @@ fn resources(resources: &LinuxResources) -> Result<()> {
     check(&[
         ("linux.resources.memory.kernel", given(memory.kernel())),
         ("linux.resources.memory.kernelTCP", given(memory.kernel_tcp())),
-        ("linux.resources.memory.disableOOMKiller", memory.disable_oom_killer() == Some(true)),
         ("linux.resources.memory.useHierarchy", memory.use_hierarchy() == Some(false)),
         ("linux.resources.cpu.realtimeRuntime", given(cpu.realtime_runtime())),
         ("linux.resources.cpu.realtimePeriod", cpu.realtime_period().is_some_and(|period| period != 0)),
         ("linux.resources.cpu.idle", given(cpu.idle())),
         ("linux.resources.cpu.burst", cpu.burst().is_some_and(|burst| burst != 0)),
-        ("linux.resources.blockIO", resources.block_io().as_ref().is_some_and(|all| *all != Default::default())),
+        ("linux.resources.blockIO.leafWeight", leaf_weight(resources)),
         ("linux.resources.hugepageLimits", some(resources.hugepage_limits())),
         ("linux.resources.network", resources.network().as_ref().is_some_and(|all| *all != Default::default())),
         ("linux.resources.rdma", resources.rdma().as_ref().is_some_and(|all| !all.is_empty())),

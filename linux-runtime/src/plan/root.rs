@@ -1,5 +1,7 @@
 //! The root's steps: opening its parts, cloning the child, assembling and finishing it.
 
+use std::ffi::CString;
+
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Process, Spec};
 
 use super::cgroups::Groups;
@@ -24,12 +26,28 @@ pub(super) fn mapped_by(linux: &Linux) -> Option<IdMap> {
     Some(IdMap { inside: map.container_id(), outside: map.host_id(), count: map.size() })
 }
 
+/// Namespaces of others to enter: their kind (`CLONE_NEW*`) and where they are found. The process namespace comes last,
+/// as the one that concerns only who is born afterwards.
+pub(super) fn joined(linux: &Linux) -> Result<Vec<(u64, CString)>> {
+    use LinuxNamespaceType::{Cgroup, Ipc, Network, Pid, Uts};
+    let mut joined = Vec::new();
+    for namespace in linux.namespaces().iter().flatten() {
+        let Some(path) = namespace.path() else { continue };
+        if ![Cgroup, Ipc, Network, Pid, Uts].contains(&namespace.typ()) {
+            return Err(Error::Plan(format!("joining a {} namespace by path is not supported yet", namespace.typ())));
+        }
+        joined.push((namespace.typ() as u64, c_path(path)?));
+    }
+    joined.sort_by_key(|(kind, _)| *kind == Pid as u64);
+    Ok(joined)
+}
+
 /// The namespaces to make (`CLONE_NEW*`).
 pub(super) fn namespaces(linux: &Linux, user: bool) -> Result<u64> {
     let mut flags = libc::CLONE_NEWNS as u64;
     for namespace in linux.namespaces().iter().flatten() {
         if namespace.path().is_some() {
-            return Err(Error::Plan(format!("joining a {} namespace by path is not supported yet", namespace.typ())));
+            continue;
         }
         if namespace.typ() == LinuxNamespaceType::Time {
             return Err(Error::Plan("time namespaces are not supported yet".into()));
@@ -65,16 +83,38 @@ impl Draft {
         }
     }
 
-    pub(super) fn clone_child(&mut self, namespaces: u64, user: Option<IdMap>, groups: &Groups) {
+    /// Opens namespaces that are to be entered: each with its kind and its descriptor's slot.
+    pub(super) fn open_namespaces(&mut self, joined: Vec<(u64, CString)>) -> Vec<(u64, Slot)> {
+        let mut opened = Vec::new();
+        for (kind, path) in joined {
+            let into = self.slot();
+            self.push(Actor::Host, Action::OpenNamespace { path, into });
+            opened.push((kind, into));
+        }
+        opened
+    }
+
+    pub(super) fn clone_child(
+        &mut self,
+        namespaces: u64,
+        user: Option<IdMap>,
+        groups: &Groups,
+        joined: &[(u64, Slot)],
+    ) {
         // The cgroup namespace is unshared later, when the child stands in its group: its root is where one stands.
         let flags = namespaces & !(libc::CLONE_NEWCGROUP as u64);
-        let Some(map) = user else {
+        if user.is_none() && joined.is_empty() {
             self.push(Actor::Zygote, Action::Clone { namespaces: flags, cgroup: groups.unified });
             return;
-        };
+        }
         self.push(Actor::Zygote, Action::Fork { cgroup: None });
+        for (kind, namespace) in joined {
+            self.push(Actor::Helper, Action::EnterNamespace { namespace: *namespace, kind: *kind });
+        }
         self.push(Actor::Helper, Action::Clone { namespaces: flags, cgroup: groups.unified });
-        self.push(Actor::Helper, Action::MapIds { uids: vec![map], gids: vec![map], deny_setgroups: false });
+        if let Some(map) = user {
+            self.push(Actor::Helper, Action::MapIds { uids: vec![map], gids: vec![map], deny_setgroups: false });
+        }
     }
 
     /// The steps that make the root's mount; under a user namespace they stand before the clone, in the helper.

@@ -122,6 +122,12 @@ impl fmt::Display for Action {
             Action::EmptyRoot => f.write_str("pivot to an empty read-only root"),
             Action::KeepDescriptors { keep } => write!(f, "close every descriptor but {}", keep.len()),
             Action::Enter { entry } => write!(f, "enter {}", text(entry)),
+            Action::OpenFurtherCgroup { hierarchy, group, .. } => {
+                write!(f, "open cgroup `{}/{}` if there is one", bare(hierarchy), bare(group))
+            }
+            Action::OpenNamespace { path, into } => write!(f, "open namespace {} as {into}", text(path)),
+            Action::EnterNamespace { namespace, kind } => write!(f, "enter{} {namespace}", Namespaces(*kind)),
+            Action::StayAsInit => f.write_str("stay as init, with the program as a child"),
         }
     }
 }

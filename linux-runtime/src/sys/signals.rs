@@ -43,6 +43,28 @@ pub(crate) fn default_and_unblock_all() {
     }
 }
 
+/// Waits for any signal of those that are blocked, takes it, and gives its number.
+pub(crate) fn next_signal() -> i32 {
+    // SAFETY: `sigset_t` is plain data; sigwaitinfo reads the set and may be given no place for details.
+    unsafe {
+        let mut all: libc::sigset_t = mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        loop {
+            let number = libc::sigwaitinfo(&raw const all, ptr::null_mut());
+            if number > 0 {
+                return number;
+            }
+        }
+    }
+}
+
+/// kill(2) with any number, real-time signals too, which rustix does not name. For a parent and the child it has not
+/// reaped yet.
+pub(crate) fn kill_number(process: rustix::process::Pid, number: i32) {
+    // SAFETY: kill has no preconditions on memory; a process that is gone is no harm.
+    unsafe { libc::kill(process.as_raw_nonzero().get(), number) };
+}
+
 /// Sends signal `number` (1 to 64, real-time ones too, which rustix does not name) to the process behind a pidfd.
 ///
 /// # Errors

@@ -148,6 +148,9 @@ fn kill(record: &Record) {
 pub(super) const UNTRANSLATED: &str =
     "its file system has no mounts with translated owners (ext4, xfs and btrfs have them, tmpfs from Linux 6.3 on)";
 
+/// What EPERM of setrlimit(2) means to people.
+const UNLIMITED: &str = "the host's own hard limit is lower, and raising it needs CAP_SYS_RESOURCE";
+
 /// A failed step as one sentence and what a caller can do about it.
 pub(super) fn failure(plan: &Plan, step: usize, errno: Errno) -> Failure {
     let action = plan.steps.get(step.wrapping_sub(1)).map(|step| &step.action);
@@ -158,6 +161,7 @@ pub(super) fn failure(plan: &Plan, step: usize, errno: Errno) -> Failure {
     };
     let text = match (action, errno) {
         (Some(Action::TranslateOwners { .. }), Errno::INVAL) => UNTRANSLATED.to_owned(),
+        (Some(Action::Limit { .. }), Errno::PERM) => UNLIMITED.to_owned(),
         _ => sentence(errno),
     };
     Failure { kind, text: format!("{}: {text}", plan.describe(step)) }

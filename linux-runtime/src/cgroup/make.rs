@@ -1,0 +1,66 @@
+//! Makes groups, with their parents, ready to take processes.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How often a group is tried whose parent goes away.
+const ATTEMPTS: usize = 64;
+
+/// Makes the group and its parents. A sandbox that is being removed may take an empty parent with it meanwhile: then
+/// it is made once more.
+pub(crate) fn create_group(hierarchy: &Path, group: &Path, unified: bool) -> io::Result<PathBuf> {
+    for _ in 1..ATTEMPTS {
+        match try_create_group(hierarchy, group, unified) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+    try_create_group(hierarchy, group, unified)
+}
+
+/// On v2 the controllers are handed down to the group.
+fn try_create_group(hierarchy: &Path, group: &Path, unified: bool) -> io::Result<PathBuf> {
+    let mut directory = hierarchy.to_path_buf();
+    for component in group.components() {
+        if unified {
+            hand_down(&directory)?;
+        }
+        directory.push(component);
+        match fs::create_dir(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => inherit_cpuset(&directory)?,
+        }
+    }
+    Ok(directory)
+}
+
+/// Enables below `directory` the controllers that sandboxes use, one by one: one that is missing keeps none away.
+fn hand_down(directory: &Path) -> io::Result<()> {
+    let enabled = fs::read_to_string(directory.join("cgroup.subtree_control"))?;
+    let offered = fs::read_to_string(directory.join("cgroup.controllers"))?;
+    for controller in ["memory", "cpu", "pids", "cpuset", "io"] {
+        let has = |text: &str| text.split_whitespace().any(|name| name == controller);
+        if has(&offered) && !has(&enabled) {
+            // What cannot be enabled shows when a limit's file is missing.
+            drop(fs::write(directory.join("cgroup.subtree_control"), format!("+{controller}")));
+        }
+    }
+    Ok(())
+}
+
+/// A fresh v1 cpuset accepts no task before it has cpus and mems (cpuset(7)).
+fn inherit_cpuset(directory: &Path) -> io::Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let own = directory.join(file);
+        if !fs::read_to_string(&own).is_ok_and(|value| value.trim().is_empty()) {
+            continue;
+        }
+        if let Some(parent) = directory.parent()
+            && directory.join("tasks").exists()
+        {
+            fs::write(own, fs::read_to_string(parent.join(file))?)?;
+        }
+    }
+    Ok(())
+}
