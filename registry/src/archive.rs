@@ -1,13 +1,13 @@
-//! Archives and folders that hold images: write an OCI image layout as a tar, take one in (or `docker save`'s form), and
-//! copy between layouts. What comes in is bounded and verified like a pull. Knows no network.
+//! Archives and folders that hold images: write an OCI image layout as a tar, take one in (or `docker save`'s of any age),
+//! and copy between layouts. What comes in is bounded and verified like a pull. Knows no network.
 
+mod legacy;
 mod load;
+mod name;
+mod save;
 
 use std::collections::{BTreeSet, HashSet};
-use std::fmt;
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
-use std::str::FromStr;
 
 use serde_json::json;
 
@@ -19,38 +19,9 @@ use crate::layout::Layout;
 use crate::reference::Reference;
 use crate::store::Store;
 
-pub use load::{Loaded, load};
-
-/// `oci:DIR[:TAG]`: an image in a layout on disk, the way skopeo writes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LayoutName {
-    pub dir: PathBuf,
-    /// `org.opencontainers.image.ref.name` verbatim; the only image of the layout without it.
-    pub tag: Option<String>,
-}
-
-impl FromStr for LayoutName {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<LayoutName> {
-        let refuse = |reason| Error::Reference { text: text.chars().take(320).collect(), reason };
-        let rest = text.strip_prefix("oci:").ok_or_else(|| refuse("expected `oci:DIR[:TAG]`"))?;
-        // As skopeo does: the folder ends at the first colon, a name may hold more of them.
-        let (dir, tag) = rest.split_once(':').map_or((rest, None), |(dir, tag)| (dir, Some(tag)));
-        match (dir, tag) {
-            ("", _) => Err(refuse("the folder is missing")),
-            (_, Some("")) => Err(refuse("the tag is empty")),
-            (dir, tag) => Ok(LayoutName { dir: PathBuf::from(dir), tag: tag.map(str::to_owned) }),
-        }
-    }
-}
-
-impl fmt::Display for LayoutName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "oci:{}", self.dir.display())?;
-        self.tag.as_ref().map_or(Ok(()), |tag| write!(f, ":{tag}"))
-    }
-}
+pub use load::{Loaded, load, open};
+pub use name::{ArchiveKind, ArchiveName, LayoutName};
+pub use save::{Chosen, save};
 
 /// Writes the images named `names` of `layout` as the tar of an OCI image layout; what an index lists and the layout
 /// does not hold is left out. The same images give the same bytes.
@@ -64,6 +35,11 @@ pub fn export(layout: &Layout, names: &[Reference], out: impl Write) -> Result<(
 
 /// The same for descriptors as they stand in index.json, names in their annotations.
 pub fn write(layout: &Layout, entries: &[Descriptor], out: impl Write) -> Result<()> {
+    pack(layout, entries, &[], out)
+}
+
+/// An OCI image layout as a tar, with `more` files at its top.
+fn pack(layout: &Layout, entries: &[Descriptor], more: &[(&str, Vec<u8>)], out: impl Write) -> Result<()> {
     let mut digests = HashSet::new();
     for entry in entries {
         crate::image::reachable(layout, entry, &mut digests)?;
@@ -78,6 +54,9 @@ pub fn write(layout: &Layout, entries: &[Descriptor], out: impl Write) -> Result
     append(&mut tar, "oci-layout", &br#"{"imageLayoutVersion":"1.0.0"}"#[..], 30).map_err(failed)?;
     let index = index.to_string();
     append(&mut tar, "index.json", index.as_bytes(), index.len() as u64).map_err(failed)?;
+    for (name, bytes) in more {
+        append(&mut tar, name, &bytes[..], bytes.len() as u64).map_err(failed)?;
+    }
     for digest in blobs {
         let size = layout.blob_size(&digest).unwrap_or(0);
         let path = format!("blobs/{}/{}", digest.algorithm().name(), digest.hex());

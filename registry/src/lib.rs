@@ -20,6 +20,7 @@ mod document;
 mod error;
 mod gc;
 mod image;
+mod import;
 mod layers;
 mod layout;
 pub mod package;
@@ -31,7 +32,7 @@ mod store;
 mod stream;
 mod turns;
 
-pub use archive::{LayoutName, Loaded};
+pub use archive::{ArchiveName, LayoutName, Loaded};
 pub use client::{
     Client, Credentials, Distribution, Event, Keeper, Login, Progress, Pulled, Pushed, Selection, Status, docker_config,
     forget_login, keep_login,
@@ -42,6 +43,7 @@ pub use digest::{Algorithm, Digest, Verified};
 pub use error::{Error, ErrorKind, Result};
 pub use gc::{Lease, Swept};
 pub use image::{Image, ImageKind, Layer, Variant};
+pub use import::Import;
 pub use layers::{LayerEvent, Limits, TarBody, TarEntry, TarKind};
 pub use layout::{Ingest, Layout, Sealed};
 pub use platform::Platform;
