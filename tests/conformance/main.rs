@@ -2,6 +2,7 @@
 //! in its list here.
 #![forbid(unsafe_code)]
 
+mod api;
 mod environment;
 mod exit_codes;
 mod files;
@@ -25,6 +26,7 @@ const OWN_PROCESS: &[Isolation] = &[Isolation::WasmProcess, Isolation::Linux, Is
 
 fn main() -> ExitCode {
     harness::main(env!("CARGO_BIN_EXE_proa"), |suite| {
+        api::fill(suite);
         lifecycle::fill(suite);
         stdio::fill(suite);
         exit_codes::fill(suite);

@@ -55,8 +55,19 @@ impl Suite {
     /// Adds cases that need `needs`.
     pub fn add<const N: usize>(&mut self, needs: &'static [Need], cases: [Case; N]) {
         for (name, body) in cases {
-            self.trials.push(Trial::ignorable_test(name, move || attempt(name, needs, body)));
+            self.case(name, needs.to_vec(), body);
         }
+    }
+
+    /// Adds one case whose name or body is made at run time, such as one per sub-case of a script.
+    pub fn case(
+        &mut self,
+        name: impl Into<String>,
+        needs: Vec<Need>,
+        body: impl FnOnce() -> Result<()> + Send + 'static,
+    ) {
+        let name = name.into();
+        self.trials.push(Trial::ignorable_test(name.clone(), move || attempt(&name, &needs, body)));
     }
 
     /// Adds cases to be run under each of `isolations`, on the node that the suite shares.
@@ -68,13 +79,10 @@ impl Suite {
     ) {
         for isolation in isolations {
             for (name, body) in cases {
-                let full = format!("{isolation}::{name}");
-                let run = move || {
-                    let own = [Need::Isolation(*isolation)];
-                    let needs: Vec<Need> = own.iter().chain(needs).cloned().collect();
-                    attempt(name, &needs, move || body(&Under { node: Node::shared()?, isolation: *isolation }))
-                };
-                self.trials.push(Trial::ignorable_test(full, run));
+                let needs = [&[Need::Isolation(*isolation)], needs].concat();
+                self.case(format!("{isolation}::{name}"), needs, move || {
+                    body(&Under { node: Node::shared()?, isolation: *isolation })
+                });
             }
         }
     }

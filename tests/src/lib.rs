@@ -9,11 +9,13 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod canary;
 pub mod command;
 pub mod container;
 pub mod docker;
 pub mod guest;
 pub mod harness;
+pub mod hostile;
 pub mod image;
 pub mod isolation;
 pub mod leftovers;
@@ -24,11 +26,13 @@ pub mod node;
 pub mod outside;
 pub mod peer;
 pub mod program;
+pub mod python;
 pub mod registry;
 pub mod shelf;
 pub mod skips;
 pub mod tarball;
 pub mod wait;
+pub mod zstd;
 
 pub use proa_samples as samples;
 pub use wat;

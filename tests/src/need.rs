@@ -9,6 +9,7 @@ use crate::isolation::Isolation;
 use crate::leftovers;
 use crate::node::Node;
 use crate::program;
+use crate::python;
 
 /// One thing a case cannot do without.
 #[derive(Debug, Clone)]
@@ -29,6 +30,12 @@ pub enum Need {
     Kernel,
     /// A WASI program of somebody else's, installed once from the crate registry and kept.
     Crate(&'static program::Wasi),
+    /// The docker command line of Debian's next release, fetched once and kept; it is not installed.
+    OlderDocker,
+    /// docker-py in an environment of its own, installed once by pip and kept.
+    DockerPy,
+    /// The integration tests that docker-py's authors publish with it, fetched once by pip and kept.
+    DockerPyTests,
 }
 
 impl Need {
@@ -43,6 +50,9 @@ impl Need {
             Need::Debian => program::debian().err().map(|error| format!("{error:#}")),
             Need::Kernel => program::kernel().err().map(|error| format!("{error:#}")),
             Need::Crate(wasi) => program::wasi(wasi).err().map(|error| format!("{error:#}")),
+            Need::OlderDocker => program::older_docker().err().map(|error| format!("{error:#}")),
+            Need::DockerPy => python::docker_py().err().map(|error| format!("{error:#}")),
+            Need::DockerPyTests => python::docker_py_tests().err().map(|error| format!("{error:#}")),
         }
     }
 }
@@ -58,6 +68,9 @@ impl fmt::Display for Need {
             Need::Debian => f.write_str("a Debian root"),
             Need::Kernel => f.write_str("Debian's cloud kernel"),
             Need::Crate(wasi) => write!(f, "the WASI program `{}`", wasi.program),
+            Need::OlderDocker => f.write_str("the older docker command line"),
+            Need::DockerPy => f.write_str("docker-py"),
+            Need::DockerPyTests => f.write_str("docker-py's own tests"),
         }
     }
 }

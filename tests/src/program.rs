@@ -24,7 +24,8 @@ pub struct Wasi {
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-fn cache() -> Result<PathBuf> {
+/// Where what was made once is kept.
+pub(crate) fn cache() -> Result<PathBuf> {
     let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let base = base.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));
     let folder = base.context("neither XDG_CACHE_HOME nor HOME is set")?.join("proa-tests");
@@ -117,6 +118,52 @@ pub fn kernel() -> Result<PathBuf> {
     fs::rename(&kept, &folder)?;
     Ok(folder)
 }
+
+/// The docker command line of Debian 13, unpacked on first use and not installed: the older of the two that are tried.
+/// Its package lists lie in a folder of their own, so that this machine's apt never hears of that release.
+///
+/// # Errors
+/// When the mirror cannot be reached.
+pub fn older_docker() -> Result<PathBuf> {
+    let _turn = ONE_AT_A_TIME.lock();
+    let folder = cache()?.join("docker-cli-trixie");
+    let program = folder.join("usr/bin/docker");
+    if program.exists() {
+        return Ok(program);
+    }
+    let fresh = tempfile::Builder::new().prefix("docker-cli-new-").tempdir_in(cache()?)?;
+    for name in ["lists/partial", "cache/archives/partial", "package"] {
+        fs::create_dir_all(fresh.path().join(name))?;
+    }
+    let source = fresh.path().join("trixie.sources");
+    let text = format!("Types: deb\nURIs: {}\nSuites: trixie\nComponents: main\nSigned-By: {KEYRING}\n", mirror());
+    fs::write(&source, text)?;
+    let option = |name: &str, value: &std::path::Path| format!("{name}={}", value.display());
+    let options = [
+        option("Dir::Etc::SourceList", &source),
+        "Dir::Etc::SourceParts=-".to_owned(),
+        option("Dir::State::Lists", &fresh.path().join("lists")),
+        option("Dir::Cache", &fresh.path().join("cache")),
+        // The folder belongs to whoever runs this, not to apt's own user.
+        format!("APT::Sandbox::User={}", if rustix::process::geteuid().is_root() { "root" } else { "" }),
+    ];
+    let apt = |verb: &[&str]| {
+        let mut line = Command::new("apt-get");
+        line.arg("-q").args(options.iter().flat_map(|option| ["-o", option])).args(verb);
+        command::run(line.current_dir(fresh.path().join("package")), Duration::from_secs(300))?.success()
+    };
+    apt(&["update"])?;
+    apt(&["download", "docker-cli"])?;
+    let archive = fs::read_dir(fresh.path().join("package"))?.next().context("apt fetched no file")??.path();
+    let whole = fresh.path().join("whole");
+    command::run(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&whole), Duration::from_secs(60))?.success()?;
+    fs::rename(&whole, &folder)?;
+    ensure!(program.exists(), "the package has no `{}`", program.display());
+    Ok(program)
+}
+
+/// What Debian signs its releases with.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The mirror this machine installs from.
 fn mirror() -> String {

@@ -7,8 +7,8 @@ use hyper::Method;
 use crate::api::call::Call;
 use crate::api::reply::{Answer, Failure};
 use crate::api::{
-    attach, containers, create, events, exec, image_transfer, images, inspect, list, logs, networks, proa, stats,
-    system, wait,
+    attach, containers, create, df, events, exec, image_transfer, images, inspect, list, logs, networks, proa, prune, stats,
+    system, top, wait,
 };
 use crate::host::Host;
 
@@ -22,15 +22,20 @@ pub(crate) async fn route(host: Arc<Host>, call: Call) -> Answer {
         (Method::GET, ["info"]) => system::info(&host).await,
         (Method::POST, ["auth"]) => Err(Failure::not_yet("logging in through the API")),
         (Method::GET, ["events"]) => events::events(&host, &call),
-        (Method::GET, ["system", "df"]) => Err(Failure::not_yet("disk usage")),
+        (Method::GET, ["system", "df"]) => df::df(&host, &call).await,
 
-        (Method::GET, ["containers", "json"]) => list::list(&host, &call),
+        (Method::GET, ["containers", "json"]) => list::list(&host, &call).await,
         (Method::POST, ["containers", "create"]) => create::create(&host, call).await,
-        (Method::POST, ["containers", "prune"]) => Err(Failure::not_yet("pruning containers")),
+        (Method::POST, ["containers", "prune"]) => prune::containers(&host, &call).await,
         (Method::GET, ["containers", id, "json"]) => inspect::inspect(&host, id),
         (Method::POST, ["containers", id, "start"]) => containers::start(&host, id).await,
         (Method::POST, ["containers", id, "stop"]) => containers::stop(&host, id, &call).await,
         (Method::POST, ["containers", id, "restart"]) => containers::restart(&host, id, &call).await,
+        (Method::POST, ["containers", id, "pause"]) => containers::pause(&host, id).await,
+        (Method::POST, ["containers", id, "unpause"]) => containers::unpause(&host, id).await,
+        (Method::POST, ["containers", id, "rename"]) => containers::rename(&host, id, &call).await,
+        (Method::POST, ["containers", id, "update"]) => containers::update(&host, id, call).await,
+        (Method::GET, ["containers", id, "top"]) => top::top(&host, id, &call).await,
         (Method::POST, ["containers", id, "kill"]) => containers::kill(&host, id, &call).await,
         (Method::POST, ["containers", id, "wait"]) => wait::wait(&host, id, &call),
         (Method::POST, ["containers", id, "resize"]) => containers::resize(&host, id, &call).await,
@@ -67,14 +72,20 @@ pub(crate) async fn route(host: Arc<Host>, call: Call) -> Answer {
             images::remove(&host, &name.join("/"), &call).await
         }
 
-        (Method::GET, ["networks"]) => networks::list(&host),
+        (Method::GET, ["networks"]) => networks::list(&host, &call),
         (Method::GET, ["networks", name]) => networks::inspect(&host, name),
+        (Method::POST, ["networks", "prune"]) => networks::prune(),
         (Method::POST | Method::DELETE, ["networks", ..]) => Err(Failure::not_yet("changing networks")),
         (Method::GET, ["volumes"]) => networks::volumes(),
         (_, ["volumes", ..]) => Err(Failure::not_yet("volumes")),
+        (Method::POST, ["build", "prune"]) => networks::prune_builds(),
         (
             _,
-            ["build" | "commit" | "session" | "grpc" | "plugins" | "swarm" | "services" | "nodes" | "distribution", ..],
+            [
+                "build" | "commit" | "session" | "grpc" | "plugins" | "swarm" | "services" | "nodes" | "tasks" | "secrets"
+                | "configs" | "distribution",
+                ..,
+            ],
         ) => Err(Failure::not_yet(&format!("`/{}`", path.join("/")))),
 
         (Method::POST, ["proa", "stop"]) => proa::stop(&host).await,
@@ -85,15 +96,10 @@ pub(crate) async fn route(host: Arc<Host>, call: Call) -> Answer {
 
 /// Verbs that dockerd has and we do not yet; everything else is no page at all.
 fn unfinished(host: &Host, id: &str, verb: &str) -> Answer {
-    const VERBS: [&str; 11] = [
-        "top",
+    const VERBS: [&str; 6] = [
         "changes",
         "export",
         "archive",
-        "pause",
-        "unpause",
-        "rename",
-        "update",
         "attach/ws",
         "checkpoints",
         "copy",

@@ -1,10 +1,9 @@
-//! Programs of others on the other side: the stock docker command line on the same socket, skopeo, umoci, and Debian's
-//! docker-registry.
+//! Programs of others on the other side: the stock docker command line in two versions and docker-py on the same socket,
+//! docker-py's own tests, skopeo, umoci, and Debian's docker-registry.
 #![forbid(unsafe_code)]
 
-#[path = "peers/command_line.rs"]
 mod command_line;
-#[path = "peers/images.rs"]
+mod docker_py;
 mod images;
 
 use std::process::ExitCode;
@@ -14,6 +13,7 @@ use proa_tests::harness;
 fn main() -> ExitCode {
     harness::main(env!("CARGO_BIN_EXE_proa"), |suite| {
         command_line::fill(suite);
+        docker_py::fill(suite);
         images::fill(suite);
     })
 }
