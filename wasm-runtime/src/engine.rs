@@ -1,5 +1,6 @@
 //! The engine: its settings in one place, its host functions, and the clock that lets it interrupt a guest.
 
+mod gate;
 mod ticker;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -11,6 +12,7 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 use crate::error::{Error, Result};
 use crate::guest::State;
 use crate::wasi;
+pub(crate) use gate::Gate;
 pub(crate) use ticker::{Metered, Ticker};
 
 /// The engine's version; a part of every artifact's name, pinned in the workspace's `Cargo.toml`.

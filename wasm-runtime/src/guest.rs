@@ -2,7 +2,6 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use tokio::net::TcpListener;
@@ -17,7 +16,7 @@ use crate::artifact::Artifact;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::grant::Grant;
-use crate::limits::{Budget, Share};
+use crate::limits::{Account, Share};
 use crate::plan::{DEFAULT_MEMORY, Plan};
 use crate::preopens::{self, Preopen};
 use crate::wasi::{self, Input, Log, Refuse, Server, Terminal};
@@ -81,9 +80,7 @@ pub(crate) struct Kept {
 pub(crate) struct Ready {
     pub(crate) engine: Arc<Engine>,
     pub(crate) artifact: Arc<Artifact>,
-    pub(crate) budget: Arc<Budget>,
-    /// Processor time of all its instances, in nanoseconds.
-    pub(crate) spent: Arc<AtomicU64>,
+    pub(crate) account: Account,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     directory: Option<String>,
@@ -98,13 +95,15 @@ enum Streams {
 }
 
 impl Ready {
-    /// Turns grants and their handles into what a store needs. Must be called on the runtime that will run the guest.
+    /// Turns grants and their handles into what a store needs; it uses the account of `within`, else one of its own. Must
+    /// be called on the runtime that will run the guest.
     pub(crate) fn new(
         engine: &Arc<Engine>,
         artifact: &Arc<Artifact>,
         plan: &Plan,
         handles: Vec<OwnedFd>,
         ring: &Arc<Ring>,
+        within: Option<Account>,
     ) -> Result<(Ready, Kept)> {
         if plan.handles() != handles.len() {
             return Err(Error::Handles { needed: plan.handles(), given: handles.len() });
@@ -115,8 +114,7 @@ impl Ready {
         let mut ready = Ready {
             engine: Arc::clone(engine),
             artifact: Arc::clone(artifact),
-            budget: Budget::new(DEFAULT_MEMORY),
-            spent: Arc::default(),
+            account: within.clone().unwrap_or_else(|| Account::new(DEFAULT_MEMORY)),
             arguments: Vec::new(),
             environment: Vec::new(),
             directory: None,
@@ -127,7 +125,7 @@ impl Ready {
         let mut preopens = Vec::new();
         for grant in &plan.grants {
             match grant {
-                Grant::Memory(bytes) => ready.budget = Budget::new(*bytes),
+                Grant::Memory(bytes) if within.is_none() => ready.account = Account::new(*bytes),
                 Grant::Arguments(arguments) => ready.arguments = arguments.clone(),
                 Grant::Environment(variables) => ready.environment = variables.clone(),
                 Grant::Directory(path) => ready.directory = Some(path.clone()),
@@ -144,7 +142,7 @@ impl Ready {
                     preopens.push(Preopen { handle: next()?, guest: guest.clone(), read_only: *read_only });
                 }
                 Grant::Listener(_) => ready.listeners.push(listener(next()?)?),
-                Grant::World(_) | Grant::Log | Grant::Clocks | Grant::Random | Grant::NoNetwork => {}
+                Grant::Memory(_) | Grant::World(_) | Grant::Log | Grant::Clocks | Grant::Random | Grant::NoNetwork => {}
             }
         }
         ready.files = preopens::open(&preopens)?;
@@ -188,7 +186,7 @@ impl Ready {
         let mut wasi = builder.build_p1();
         *wasi.ctx().ctx.filesystem() = self.files.clone();
         wasi.ctx().table.set_max_capacity(RESOURCES);
-        let state = State { wasi, http: WasiHttpCtx::new(), outgoing: Refuse, share: Share::of(&self.budget) };
+        let state = State { wasi, http: WasiHttpCtx::new(), outgoing: Refuse, share: Share::of(&self.account.budget) };
         let mut store = Store::new(self.engine.wasm(), state);
         store.limiter(|state| &mut state.share);
         store.set_epoch_deadline(1);
@@ -223,8 +221,9 @@ impl Ready {
             return exit((*code & 0xff) as u8, false, None);
         }
         self.last_words(&error);
-        let limited = self.budget.refused();
-        let reason = reason(&error, limited.then(|| self.budget.limit()));
+        let budget = &self.account.budget;
+        let limited = budget.refused();
+        let reason = reason(&error, limited.then(|| budget.limit()));
         let code = if limited && !error.is::<Trap>() { STARVED } else { TRAPPED };
         exit(code, limited, Some(reason))
     }

@@ -84,7 +84,15 @@ impl Worker {
         Ok(())
     }
 
-    fn create(&self, id: String, key: &str, plan: Body, mut handles: Vec<OwnedFd>) -> Result<(), Failure> {
+    fn create(
+        &self,
+        id: String,
+        key: &str,
+        plan: Body,
+        within: Option<&str>,
+        mut handles: Vec<OwnedFd>,
+    ) -> Result<(), Failure> {
+        let parent = within.map(|parent| self.running(parent)).transpose()?;
         let artifact = self.artifacts().get(key).cloned().ok_or_else(|| unknown("compiled code", key))?;
         let plan = read_plan(plan, &mut handles)?;
         let queued = Arc::new(AtomicBool::new(false));
@@ -94,7 +102,7 @@ impl Worker {
         };
         // Streams and listeners register with the reactor that will poll them.
         let entered = self.guests.enter();
-        let made = Ready::new(&self.engine, &artifact, &plan, handles, &ring);
+        let made = Ready::new(&self.engine, &artifact, &plan, handles, &ring, parent.map(|parent| parent.account()));
         drop(entered);
         let (ready, kept) = made.map_err(|error| failed(&error))?;
         ring.rewind(self.connected.load(Ordering::SeqCst));
@@ -103,14 +111,40 @@ impl Worker {
         if sandboxes.contains_key(&id) {
             return Err(conflict(format!("guest `{id}` exists")));
         }
-        sandboxes.insert(id, sandbox);
+        sandboxes.insert(id.clone(), sandbox);
+        drop(sandboxes);
+        // Ended meanwhile, it looked for what runs within it before this was there.
+        if let Some(gone) = within.and_then(|parent| self.running(parent).err()) {
+            self.sandboxes().remove(&id);
+            return Err(gone);
+        }
         Ok(())
+    }
+
+    fn running(&self, id: &str) -> Result<Arc<Sandbox>, Failure> {
+        let sandbox = self.find(id)?;
+        if sandbox.is_running() { Ok(sandbox) } else { Err(conflict(format!("guest `{id}` is not running"))) }
     }
 
     fn start(self: &Arc<Worker>, id: &str) -> Result<(), Failure> {
         let sandbox = self.find(id)?;
-        let (outbox, ended) = (Arc::clone(&self.outbox), Arc::clone(&sandbox));
-        sandbox.start(&self.guests, move || outbox.wake(&ended.id, &ended.queued))
+        let (worker, ended) = (Arc::clone(self), Arc::clone(&sandbox));
+        sandbox.start(&self.guests, move || {
+            worker.end_within(&ended.id);
+            worker.outbox.wake(&ended.id, &ended.queued);
+        })
+    }
+
+    /// What was executed in a container ends with it.
+    fn end_within(&self, id: &str) {
+        let prefix = format!("{id}/");
+        let within: Vec<Arc<Sandbox>> =
+            self.sandboxes().values().filter(|sandbox| sandbox.id.starts_with(&prefix)).cloned().collect();
+        for sandbox in within {
+            if sandbox.kill(Signal::Kill) {
+                self.outbox.wake(&sandbox.id, &sandbox.queued);
+            }
+        }
     }
 
     fn kill(&self, id: &str, signal: Signal) -> Result<(), Failure> {

@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
+use crate::limits::Account;
+
 /// Time between two epochs.
 const EPOCH: Duration = Duration::from_millis(10);
 
@@ -83,18 +85,18 @@ impl Ticker {
     }
 }
 
-/// A guest's future: keeps the clock running while it computes and counts its processor time.
+/// A guest's future: keeps the clock running while it computes, counts its processor time, and holds it while it is
+/// paused.
 pub(crate) struct Metered<F> {
     ticker: Arc<Ticker>,
-    /// Nanoseconds.
-    spent: Arc<AtomicU64>,
+    account: Account,
     future: Pin<Box<F>>,
 }
 
 impl<F: Future> Metered<F> {
-    /// `future`, whose time is added to `spent` in nanoseconds.
-    pub(crate) fn new(ticker: &Arc<Ticker>, spent: &Arc<AtomicU64>, future: F) -> Metered<F> {
-        Metered { ticker: Arc::clone(ticker), spent: Arc::clone(spent), future: Box::pin(future) }
+    /// `future`, which uses `account`.
+    pub(crate) fn new(ticker: &Arc<Ticker>, account: &Account, future: F) -> Metered<F> {
+        Metered { ticker: Arc::clone(ticker), account: account.clone(), future: Box::pin(future) }
     }
 }
 
@@ -111,8 +113,11 @@ impl<F: Future> Future for Metered<F> {
             }
         }
         let this = &mut *self;
+        if this.account.gate.poll_passage(context).is_pending() {
+            return Poll::Pending;
+        }
         this.ticker.enter();
-        let _turn = Turn(&this.ticker, &this.spent, Instant::now());
+        let _turn = Turn(&this.ticker, &this.account.spent, Instant::now());
         this.future.as_mut().poll(context)
     }
 }

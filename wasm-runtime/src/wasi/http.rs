@@ -1,6 +1,7 @@
 //! Serves a `wasi:http` component on listening sockets handed in: HTTP/1.1, one fresh instance a request.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 use wasmtime::PoolConcurrencyLimitError;
 use wasmtime_wasi_http::WasiHttpView;
@@ -21,7 +23,7 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::HyperOutgoingBody;
 
-use crate::engine::Metered;
+use crate::engine::{Gate, Metered};
 use crate::guest::{Ready, State};
 
 /// Requests in a guest at once; more are answered 503 with Retry-After.
@@ -69,6 +71,8 @@ async fn accept(server: Arc<Server>, listener: TcpListener, slots: Arc<Semaphore
     loop {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         while open.try_join_next().is_some() {}
+        // While it is paused its clients wait in the backlog.
+        server.ready.account.gate.passage().await;
         match listener.accept().await {
             Ok((stream, _)) => drop(open.spawn(connection(Arc::clone(&server), stream, slot, ended.clone()))),
             // Out of descriptors, or a peer that left again: the listener itself is well, give it time.
@@ -98,8 +102,8 @@ async fn answer(server: Arc<Server>, request: Request<Incoming>, ended: Cancella
     let Ok(permit) = Arc::clone(&server.requests).try_acquire_owned() else { return busy() };
     let (respond, response) = oneshot::channel();
     let (gave_up, late) = oneshot::channel::<()>();
-    let (ticker, spent) = (Arc::clone(server.ready.engine.ticker()), Arc::clone(&server.ready.spent));
-    let handling = Metered::new(&ticker, &spent, async move {
+    let (ticker, account) = (Arc::clone(server.ready.engine.ticker()), server.ready.account.clone());
+    let handling = Metered::new(&ticker, &account, async move {
         let _permit = permit;
         if let Err(error) = handle(&server, request, respond).await {
             server.ready.last_words(&error);
@@ -113,13 +117,24 @@ async fn answer(server: Arc<Server>, request: Request<Incoming>, ended: Cancella
             () = handling => {}
         }
     });
-    match tokio::time::timeout(RESPONSE, response).await {
+    match in_time(&account.gate, response).await {
         Ok(Ok(Ok(reply))) => reply,
         Ok(Ok(Err(code))) => plain(StatusCode::BAD_GATEWAY, &format!("the guest answered with an error: {code:?}\n")),
         Ok(Err(_dropped)) => plain(StatusCode::INTERNAL_SERVER_ERROR, "the guest ended without a response\n"),
         Err(_elapsed) => {
             let _ = gave_up.send(());
             plain(StatusCode::GATEWAY_TIMEOUT, "the guest did not respond in time\n")
+        }
+    }
+}
+
+/// Waits for the guest's response; the time in which it is paused does not count.
+async fn in_time<T>(gate: &Gate, response: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut response = pin!(response);
+    loop {
+        match tokio::time::timeout(RESPONSE, &mut response).await {
+            Err(_elapsed) if gate.is_shut() => gate.passage().await,
+            other => return other,
         }
     }
 }

@@ -138,10 +138,13 @@ impl Worker {
             put(FromWorker::Done { number, outcome: Err(invalid(&message)) }, None);
             return;
         }
+        // A new host knows of no code that is loaded; guests keep what they were made from.
+        self.artifacts().clear();
         let sandboxes: Vec<Arc<Sandbox>> = self.sandboxes().values().cloned().collect();
         for sandbox in &sandboxes {
-            let (id, started, terminal) = (sandbox.id.clone(), sandbox.started(), sandbox.is_terminal);
-            put(FromWorker::Held { id, started, terminal, exit: sandbox.exit() }, sandbox.duplicate());
+            let (id, exit, terminal) = (sandbox.id.clone(), sandbox.exit(), sandbox.is_terminal);
+            let (started, paused) = (sandbox.started(), sandbox.is_paused());
+            put(FromWorker::Held { id, started, paused, terminal, exit }, sandbox.duplicate());
             sandbox.ring.rewind(host);
         }
         put(FromWorker::Done { number, outcome: Ok(Answer::Nothing) }, None);
@@ -158,8 +161,17 @@ impl Worker {
             Request::Delete { .. } | Request::End => return None,
             Request::Hello { .. } => Ok(()),
             Request::Load { key, kind } => self.load(key.clone(), *kind, descriptors),
-            Request::Create { id, key, plan } => self.create(id.clone(), key, plan.clone(), descriptors),
+            Request::Unload { key } => {
+                self.artifacts().remove(key);
+                Ok(())
+            }
+            Request::Create { id, key, plan, within } => {
+                self.create(id.clone(), key, plan.clone(), within.as_deref(), descriptors)
+            }
             Request::Start { id } => self.start(id),
+            Request::Pause { id } => self.find(id).and_then(|sandbox| sandbox.set_paused(true)),
+            Request::Resume { id } => self.find(id).and_then(|sandbox| sandbox.set_paused(false)),
+            Request::Update { id, memory } => self.find(id).and_then(|sandbox| sandbox.set_limit(*memory)),
             Request::Kill { id, signal } => self.kill(id, *signal),
             Request::CloseInput { id } => self.find(id).map(|sandbox| sandbox.close_input()),
             Request::Usage { id } => return Some(self.find(id).map(|sandbox| Answer::Usage(sandbox.usage()))),

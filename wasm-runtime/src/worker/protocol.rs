@@ -8,7 +8,8 @@
 //!                              <-       Done 0                          from here on output and exits flow
 //!   Call n Load{key, kind}     ->       maps and links code             (+ folder)
 //!   Call n Create{id, ..}      ->       the guest, not started          (+ plan if large, + the plan's handles)
-//!   Call n Start Kill Delete   ->
+//!   Call n Start Pause Resume  ->
+//!   Call n Update Kill Delete  ->
 //!                              <-       Done n
 //!                              <-       Output{id, number, ..}          kept until Acknowledge
 //!   Acknowledge{id, through}   ->
@@ -58,10 +59,19 @@ pub enum Request {
     Hello { version: u32 },
     /// Maps compiled code, once per key. One descriptor: the artifact's folder.
     Load { key: String, kind: ModuleKind },
-    /// Makes a guest from a loaded key. Descriptors: the plan's memfd if it is not inline, then the plan's handles.
-    Create { id: String, key: String, plan: Body },
+    /// Lets go of compiled code; guests made from it keep it until they have ended.
+    Unload { key: String },
+    /// Makes a guest from a loaded key; `within` names the running guest whose memory, time and end it shares.
+    /// Descriptors: the plan's memfd if it is not inline, then the plan's handles.
+    Create { id: String, key: String, plan: Body, within: Option<String> },
     /// Lets it run.
     Start { id: String },
+    /// Holds a running guest at its next epoch or host call, and what runs within it.
+    Pause { id: String },
+    /// Lets it go on.
+    Resume { id: String },
+    /// Makes `memory` bytes its limit.
+    Update { id: String, memory: u64 },
     /// Ends it; it exits with 128 + the signal's number.
     Kill { id: String, signal: Signal },
     /// Lets go of the write end of its standard input that the worker keeps.
@@ -141,7 +151,7 @@ pub enum FromWorker {
     Hello { version: u32, identity: Identity },
     /// A guest of a former host. Descriptor: the write end of its input or the watched end of its terminal, if it has
     /// one that is open.
-    Held { id: String, started: bool, terminal: bool, exit: Option<Exit> },
+    Held { id: String, started: bool, paused: bool, terminal: bool, exit: Option<Exit> },
     /// The answer to a call.
     Done { number: u64, outcome: Result<Answer, Failure> },
     /// Output, at most 60 KiB.
@@ -191,6 +201,8 @@ pub struct Usage {
     /// Bytes in memories and tables, now and at most.
     pub memory: u64,
     pub memory_peak: u64,
+    /// Bytes it may hold.
+    pub limit: u64,
     /// Processor time, in nanoseconds.
     pub cpu: u64,
 }

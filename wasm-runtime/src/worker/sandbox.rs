@@ -16,7 +16,7 @@ use super::protocol::{Exit, Failure, FailureKind, Signal, Usage};
 use super::ring::Ring;
 use crate::engine::Metered;
 use crate::guest::{Kept, Ready, exit};
-use crate::limits::Budget;
+use crate::limits::Account;
 
 /// A guest and all the worker holds for it.
 pub(crate) struct Sandbox {
@@ -27,8 +27,7 @@ pub(crate) struct Sandbox {
     /// The host that was told of its exit, or 0.
     pub(crate) told: AtomicU64,
     pub(crate) is_terminal: bool,
-    budget: Arc<Budget>,
-    spent: Arc<AtomicU64>,
+    account: Account,
     stage: Mutex<Stage>,
     kept: Mutex<Kept>,
     ended: watch::Sender<Option<Exit>>,
@@ -48,8 +47,7 @@ impl Sandbox {
             queued,
             told: AtomicU64::new(0),
             is_terminal: kept.terminal.is_some(),
-            budget: Arc::clone(&ready.budget),
-            spent: Arc::clone(&ready.spent),
+            account: ready.account.clone(),
             stage: Mutex::new(Stage::Created(Box::new(ready))),
             kept: Mutex::new(kept),
             ended: watch::Sender::new(None),
@@ -124,8 +122,40 @@ impl Sandbox {
     }
 
     pub(crate) fn usage(&self) -> Usage {
-        let (memory, memory_peak) = self.budget.held();
-        Usage { memory, memory_peak, cpu: self.spent.load(Ordering::Relaxed) }
+        let budget = &self.account.budget;
+        let (memory, memory_peak) = budget.held();
+        Usage { memory, memory_peak, limit: budget.limit(), cpu: self.account.spent.load(Ordering::Relaxed) }
+    }
+
+    /// What programs executed in its container use too.
+    pub(crate) fn account(&self) -> Account {
+        self.account.clone()
+    }
+
+    /// Holds it at its next epoch or host call, or lets it go on.
+    pub(crate) fn set_paused(&self, paused: bool) -> Result<(), Failure> {
+        let stage = self.stage();
+        match (&*stage, paused) {
+            (Stage::Running(_), true) => self.account.gate.shut(),
+            (_, false) => self.account.gate.open(),
+            _ => return Err(conflict(format!("guest `{}` is not running", self.id))),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.account.gate.is_shut()
+    }
+
+    /// Makes `memory` bytes its limit.
+    pub(crate) fn set_limit(&self, memory: u64) -> Result<(), Failure> {
+        let held = |held| conflict(format!("guest `{}` holds {held} bytes, more than the limit of {memory}", self.id));
+        self.account.budget.set_limit(memory).map_err(held)
+    }
+
+    /// Whether it was started and has not ended.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(*self.stage(), Stage::Running(_))
     }
 
     pub(crate) fn close_input(&self) {
@@ -149,8 +179,8 @@ impl Sandbox {
 
 /// Runs a guest in a task of its own, so that a panic in a host function ends this guest and no other.
 async fn run(ready: Box<Ready>, killed: oneshot::Receiver<Signal>) -> Exit {
-    let (ticker, spent) = (Arc::clone(ready.engine.ticker()), Arc::clone(&ready.spent));
-    let mut task = tokio::spawn(Metered::new(&ticker, &spent, ready.run()));
+    let (ticker, account) = (Arc::clone(ready.engine.ticker()), ready.account.clone());
+    let mut task = tokio::spawn(Metered::new(&ticker, &account, ready.run()));
     let signal = tokio::select! {
         biased;
         Ok(signal) = killed => signal,

@@ -231,7 +231,7 @@ impl Host {
             Body::Beside(length)
         };
         handles.extend(descriptors);
-        let create = Request::Create { id: id.clone(), key: id.clone(), plan };
+        let create = Request::Create { id: id.clone(), key: id.clone(), plan, within: None };
         self.call_with(create, handles).await.unwrap();
         id
     }
