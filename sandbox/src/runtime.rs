@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use oci_spec::runtime::Process;
+use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
@@ -62,24 +62,58 @@ pub struct Adopted {
     pub state: State,
 }
 
-/// Where a sandbox is in its life. `Created -> Running -> Exited`, and `Created -> Exited` when it is killed unstarted.
+/// Where a sandbox is in its life. `Created -> Running <-> Paused`, and `-> Exited` from each of them.
 #[derive(Debug, Clone)]
 pub enum State {
     Created,
     Running,
+    Paused,
     Exited(Exit),
 }
 
-/// What a sandbox uses now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What a sandbox uses now. What a model does not count is 0, empty or `None`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Bytes of memory now and at most; for `wasm` what the guest's linear memories, tables and buffers hold.
     pub memory: u64,
     pub memory_peak: u64,
-    /// CPU time used.
+    /// Bytes it may use; `None` without a limit of its own.
+    pub memory_limit: Option<u64>,
+    /// How often the limit was met.
+    pub memory_failures: u64,
+    /// The kernel's account of its memory, by the kernel's names; they differ between cgroups v1 and v2.
+    pub memory_details: Vec<(String, u64)>,
+    /// CPU time used, in all, and of it in user and kernel mode.
     pub cpu: Duration,
-    /// Processes and threads; 0 for a Wasm guest, which has none of its own.
+    pub cpu_user: Duration,
+    pub cpu_system: Duration,
+    /// Nanoseconds on each processor.
+    pub cpu_each: Vec<u64>,
+    pub throttling: Throttling,
+    /// Processes and threads, and how many there may be; 0 for a Wasm guest, which has none of its own.
     pub pids: u64,
+    pub pids_limit: Option<u64>,
+    /// What it read from and wrote to block devices.
+    pub blocks: Vec<Block>,
+}
+
+/// How often a processor quota held it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Throttling {
+    pub periods: u64,
+    pub throttled: u64,
+    pub time: Duration,
+}
+
+/// One block device and direction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    pub major: u64,
+    pub minor: u64,
+    /// `read` or `write`.
+    pub operation: &'static str,
+    pub bytes: u64,
+    pub count: u64,
 }
 
 /// Both runtimes of one door.
@@ -120,6 +154,11 @@ impl Runtimes {
         self.wasm.compile(digest, module).await
     }
 
+    /// Which limits of native containers this machine's cgroups can hold.
+    pub fn offers(&self) -> proa_linux::cgroup::Offers {
+        self.linux.offers()
+    }
+
     /// The plan of a workload as text, a step or grant a line; prepares and runs nothing.
     pub fn plan(&self, workload: &Workload) -> Result<String> {
         if workload.isolation.is_wasm() { self.wasm.plan(workload) } else { self.linux.plan(workload) }
@@ -134,6 +173,27 @@ impl Runtimes {
             self.linux.create(workload).await.map(Sandbox::Linux)
         } else {
             Err(Error::new(Kind::Invalid, "ports cannot be published for a native container yet"))
+        }
+    }
+
+    /// One more program in a running container, created and waiting for [`start`](Sandbox::start); its id is `ID/EXEC`. It
+    /// shares the container's bounds and ends with it.
+    ///
+    /// Of `workload` a native container, being there already, needs the program's process, `stdin` and the container's
+    /// own filter (`linux.seccomp`, else the default one); for Wasm it is the container's own with the program's process,
+    /// input and module, and its grants are made once more.
+    ///
+    /// # Errors
+    /// `Conflict` when the container does not run.
+    pub async fn exec(&self, container: &Sandbox, exec_id: &str, workload: &Workload) -> Result<Sandbox> {
+        match container {
+            Sandbox::Linux(inner) => {
+                let process = workload.spec.process().as_ref();
+                let process = process.ok_or_else(|| Error::new(Kind::Invalid, "an exec names no process"))?;
+                let seccomp = workload.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+                inner.exec(exec_id, process, seccomp, workload.stdin).await.map(Sandbox::Linux)
+            }
+            Sandbox::Wasm(inner) => self.wasm.exec(inner, exec_id, workload).await.map(Sandbox::Wasm),
         }
     }
 
@@ -180,7 +240,8 @@ impl Sandbox {
         either!(self, inner => inner.start().await)
     }
 
-    /// Sends signal number `signal` (1 to 64) to the guest's first process. A Wasm guest knows TERM, INT and KILL.
+    /// Sends signal number `signal` (1 to 64) to the guest's first process. A Wasm guest knows TERM, INT and KILL. KILL
+    /// ends a paused guest too; what else a paused guest is sent, it gets when it goes on.
     pub async fn signal(&self, signal: i32) -> Result<()> {
         either!(self, inner => inner.signal(signal).await)
     }
@@ -190,11 +251,34 @@ impl Sandbox {
         either!(self, inner => inner.wait().await)
     }
 
-    /// One more process in a running native sandbox, created and waiting for [`start`](Sandbox::start).
-    pub async fn exec(&self, exec_id: &str, process: &Process, stdin: bool) -> Result<Sandbox> {
+    /// Holds it, and what was executed in it, where it stands: nothing of it gets processor time until
+    /// [`resume`](Sandbox::resume). Idempotent. A Wasm guest stops at its next epoch (10 ms) or host call.
+    ///
+    /// # Errors
+    /// `Unavailable` where the machine has no freezer for it, `Conflict` when it does not run.
+    pub async fn pause(&self) -> Result<()> {
+        either!(self, inner => inner.pause().await)
+    }
+
+    /// Lets it go on; idempotent.
+    pub async fn resume(&self) -> Result<()> {
+        either!(self, inner => inner.resume().await)
+    }
+
+    /// Changes its bounds; what `resources` does not name stays.
+    ///
+    /// # Errors
+    /// `Conflict` when it holds more than it should be allowed, `Unavailable` for a bound without its controller, and
+    /// `Invalid` for one that this model cannot hold.
+    pub async fn update(&self, resources: &LinuxResources) -> Result<()> {
+        either!(self, inner => inner.update(resources).await)
+    }
+
+    /// The processes in it, by their ids on the node; `None` for a Wasm guest, which has none of its own.
+    pub async fn processes(&self) -> Option<Vec<u32>> {
         match self {
-            Sandbox::Linux(inner) => inner.exec(exec_id, process, stdin).await.map(Sandbox::Linux),
-            Sandbox::Wasm(_) => Err(Error::new(Kind::Invalid, "exec into a Wasm container is not supported yet")),
+            Sandbox::Linux(inner) => Some(inner.processes().await),
+            Sandbox::Wasm(_) => None,
         }
     }
 
@@ -222,6 +306,19 @@ impl Sandbox {
     /// What it uses now.
     pub async fn usage(&self) -> Result<Usage> {
         either!(self, inner => inner.usage().await)
+    }
+
+    /// The directory that a native guest's process has for a root, with all that is mounted there; also before its start.
+    /// The guest changes what lies in it at any time: paths are resolved beneath it by openat2 with RESOLVE_IN_ROOT and
+    /// RESOLVE_NO_MAGICLINKS, and never on the node (CVE-2018-15664).
+    ///
+    /// # Errors
+    /// `Conflict` when it has ended, `Invalid` for a Wasm guest, which has no root.
+    pub fn root(&self) -> Result<std::os::fd::OwnedFd> {
+        match self {
+            Sandbox::Linux(inner) => inner.root(),
+            Sandbox::Wasm(_) => Err(Error::new(Kind::Invalid, "a Wasm container has no root of its own")),
+        }
     }
 
     /// Ends it if it lives, waits for its end, acknowledges the exit and frees all it had. Idempotent.

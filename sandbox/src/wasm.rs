@@ -88,18 +88,13 @@ impl Runtime {
             return Err(error.hint("publish one with `-p HOST_PORT:80`"));
         }
         // Everything that can be missing is found before a worker is troubled.
-        let mut folders = Vec::new();
-        if let Some(files) = files {
-            folders.push(Folder { handle: open_directory(files)?, read_only: true, own: true });
-        }
-        for (source, read_only) in Plan::sources(&workload.spec).map_err(specification)? {
-            folders.push(Folder { handle: open_directory(&source)?, read_only, own: false });
-        }
+        let folders = folders(workload, files)?;
         let link = match workload.isolation {
             Isolation::WasmProcess => self.0.workers.single(workload).await?,
             _ => self.0.workers.shared(&workload.tenant).await?,
         };
-        let made = self.create_in(&link, workload, artifact, &plan, folders, listeners).await;
+        let place = Place { id: workload.id.clone(), within: None };
+        let made = self.create_in(&link, place, artifact, &plan, folders, listeners).await;
         if made.is_err() && link.identity().single {
             // Its worker would hold nothing for ever; the first error is the one to tell.
             let _ = link.end().await;
@@ -107,23 +102,41 @@ impl Runtime {
         made
     }
 
+    /// A fresh instance beside a running guest, in its worker and within its account.
+    pub(crate) async fn exec(&self, container: &Sandbox, exec_id: &str, workload: &Workload) -> Result<Sandbox> {
+        let (artifact, files) = content(workload)?;
+        if artifact.kind == ModuleKind::Http {
+            let error = Error::new(Kind::Invalid, "an HTTP component has no command that could be executed");
+            return Err(error.hint("name another module of the image, such as `/tools/check.wasm`"));
+        }
+        let plan = lower(workload, &[])?;
+        let folders = folders(workload, files)?;
+        let container_id = container.id().to_owned();
+        let place = Place { id: format!("{container_id}/{exec_id}"), within: Some(container_id) };
+        self.create_in(container.link(), place, artifact, &plan, folders, Vec::new()).await
+    }
+
     async fn create_in(
         &self,
         link: &Arc<Link>,
-        workload: &Workload,
+        place: Place,
         artifact: &Artifact,
         plan: &Plan,
         folders: Vec<Folder>,
         listeners: Vec<TcpListener>,
     ) -> Result<Sandbox> {
-        link.load(artifact, || async { self.0.linux.directory(open_directory(&artifact.folder)?, true, true).await })
-            .await?;
+        link.load(artifact, || async {
+            // A worker runs what it finds there as its own code.
+            self.0.cache.verify(&artifact.folder).await?;
+            self.0.linux.directory(open_directory(&artifact.folder)?, true, true).await
+        })
+        .await?;
         let mut preopens = Vec::new();
         for Folder { handle, read_only, own } in folders {
             preopens.push(self.0.linux.directory(handle, read_only, own).await?);
         }
         let streams = streams::Ends::for_plan(plan)?;
-        Sandbox::create(link, &workload.id, artifact, plan, streams, preopens, listeners).await
+        Sandbox::create(link, place, artifact, plan, streams, preopens, listeners).await
     }
 
     /// Ends every guest and worker.
@@ -153,6 +166,25 @@ fn content(workload: &Workload) -> Result<(&Artifact, Option<&Path>)> {
             Err(Error::new(Kind::Invalid, format!("`{}` cannot run a native image", workload.isolation)))
         }
     }
+}
+
+/// What a guest is called, and the guest in whose account it runs, if that is not its own.
+#[derive(Debug)]
+struct Place {
+    id: String,
+    within: Option<String>,
+}
+
+/// The image's files and the bind sources, opened, in the order of the plan's grants.
+fn folders(workload: &Workload, files: Option<&Path>) -> Result<Vec<Folder>> {
+    let mut folders = Vec::new();
+    if let Some(files) = files {
+        folders.push(Folder { handle: open_directory(files)?, read_only: true, own: true });
+    }
+    for (source, read_only) in Plan::sources(&workload.spec).map_err(specification)? {
+        folders.push(Folder { handle: open_directory(&source)?, read_only, own: false });
+    }
+    Ok(folders)
 }
 
 /// A folder that a guest is given.

@@ -4,9 +4,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use oci_spec::runtime::Process;
+use oci_spec::runtime::{LinuxResources, LinuxSeccomp, Process};
 use proa_linux::zygote::protocol::{Event, Held, Request};
 use proa_linux::{Plan, Prepared, Streams, cgroup};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::io::Interest;
 use tokio::sync::watch;
@@ -16,11 +18,14 @@ use super::making::{DEADLINE, in_time, made_in_time};
 use super::{Output, Runtime, Stdin, from_linux, lock, prepare_error, stdin};
 use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
-use crate::runtime::Usage;
+use crate::runtime::{Block, Throttling, Usage};
 
 /// How often, and how far apart, a pidfd is asked how its process ended: whoever is init here reaps it in a moment.
 const REAPING: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// SIGKILL.
+const KILL: i32 = 9;
 
 /// One confined process; clones are the same one.
 #[derive(Debug, Clone)]
@@ -113,7 +118,9 @@ impl Sandbox {
         proa_linux::send_signal(self.inner.pidfd.as_fd(), signal).map_err(|error| match error.raw_os_error() {
             Some(3) => self.ended(),
             _ => Error::new(Kind::Invalid, format!("send signal {signal} to `{}`: {error}", self.inner.id)),
-        })
+        })?;
+        // On v1 what is frozen dies only when it goes on.
+        if signal == KILL && self.is_paused() { self.resume().await } else { Ok(()) }
     }
 
     pub(crate) async fn wait(&self) -> Exit {
@@ -147,17 +154,31 @@ impl Sandbox {
         Exit { code: None, oom_killed: false, reason, at }
     }
 
-    pub(crate) async fn exec(&self, exec_id: &str, process: &Process, stdin: bool) -> Result<Sandbox> {
+    pub(crate) async fn exec(
+        &self,
+        exec_id: &str,
+        process: &Process,
+        seccomp: Option<&LinuxSeccomp>,
+        stdin: bool,
+    ) -> Result<Sandbox> {
         let id = format!("{}/{exec_id}", self.inner.id);
-        made_in_time(&id, self.clone().make_exec(id.clone(), process.clone(), stdin)).await
+        let making = self.clone().make_exec(id.clone(), process.clone(), seccomp.cloned(), stdin);
+        made_in_time(&id, making).await
     }
 
-    async fn make_exec(self, id: String, process: Process, stdin: bool) -> Result<Sandbox> {
+    async fn make_exec(
+        self,
+        id: String,
+        process: Process,
+        seccomp: Option<LinuxSeccomp>,
+        stdin: bool,
+    ) -> Result<Sandbox> {
         let inner = &self.inner;
         let streams = if process.terminal().unwrap_or(false) { Streams::Terminal } else { Streams::Pipes { stdin } };
-        let group = inner.runtime.group(&inner.id);
+        let group = self.group();
         let facts = &inner.runtime.inner.facts;
-        let plan = Plan::join(&process, streams, &group, self.in_user_namespace(), facts).map_err(from_linux)?;
+        let in_user = self.in_user_namespace();
+        let plan = Plan::join(&process, seccomp.as_ref(), streams, &group, in_user, facts).map_err(from_linux)?;
         let prepared = tokio::task::spawn_blocking(move || (Prepared::new(&plan), plan)).await;
         let (prepared, plan) =
             prepared.map_err(|error| Error::new(Kind::Failed, "prepare an exec").caused_by(error))?;
@@ -202,18 +223,79 @@ impl Sandbox {
     }
 
     pub(crate) async fn usage(&self) -> Result<Usage> {
-        let container = self.inner.id.split('/').next().unwrap_or(&self.inner.id);
-        let group = self.inner.runtime.group(container);
-        let used = cgroup::usage(&self.inner.runtime.inner.facts.cgroups, &group);
-        let cgroup::Usage { memory, memory_peak, cpu, pids } = used;
-        Ok(Usage { memory, memory_peak, cpu, pids })
+        Ok(usage_above(cgroup::usage(self.layout(), &self.group())))
+    }
+
+    pub(crate) async fn pause(&self) -> Result<()> {
+        if self.inner.exit.borrow().is_some() {
+            return Err(self.ended());
+        }
+        self.with_group(cgroup::freeze).await
+    }
+
+    pub(crate) async fn resume(&self) -> Result<()> {
+        self.with_group(cgroup::thaw).await
+    }
+
+    /// Whether it was told to pause; an exec is not asked, being held with its container.
+    pub(crate) fn is_paused(&self) -> bool {
+        !self.inner.id.contains('/') && cgroup::is_frozen(self.layout(), &self.group())
+    }
+
+    pub(crate) async fn update(&self, resources: &LinuxResources) -> Result<()> {
+        let resources = resources.clone();
+        self.with_group(move |layout, group| cgroup::update(layout, group, &resources)).await
+    }
+
+    pub(crate) async fn processes(&self) -> Vec<u32> {
+        let found = cgroup::processes(self.layout(), &self.group());
+        // Where no cgroup can be made its first process is the one that is known.
+        if found.is_empty() && self.inner.exit.borrow().is_none() { vec![self.inner.pid] } else { found }
+    }
+
+    /// Does `work` on its container's group, which may wait for the kernel.
+    async fn with_group(
+        &self,
+        work: impl FnOnce(&cgroup::Layout, &str) -> proa_linux::Result<()> + Send + 'static,
+    ) -> Result<()> {
+        let (layout, group) = (self.layout().clone(), self.group());
+        let done = tokio::task::spawn_blocking(move || work(&layout, &group)).await;
+        let done = done.map_err(|error| Error::new(Kind::Failed, "work on a cgroup").caused_by(error))?;
+        done.map_err(|error| match std::error::Error::source(&error).and_then(|source| source.downcast_ref()) {
+            Some(source) if is_busy(source) => {
+                let sentence = format!("`{}` uses more than it should be allowed", self.inner.id);
+                Error::new(Kind::Conflict, sentence).caused_by(error)
+            }
+            _ => from_linux(error),
+        })
+    }
+
+    fn layout(&self) -> &cgroup::Layout {
+        &self.inner.runtime.inner.facts.cgroups
+    }
+
+    fn group(&self) -> String {
+        self.inner.runtime.group(self.inner.id.split('/').next().unwrap_or(&self.inner.id))
+    }
+
+    /// The directory its process has for a root, with all that is mounted there, good for `openat2` with
+    /// RESOLVE_IN_ROOT. It keeps the root's file system alive, even beyond the process.
+    pub(crate) fn root(&self) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = openat(CWD, format!("/proc/{}/root", self.inner.pid), flags, Mode::empty());
+        // Asked afterwards: what has not ended by now was this process all the time, and no other with its number.
+        if self.inner.exit.borrow().is_some() || has_ended(&self.inner.pidfd) {
+            return Err(self.ended());
+        }
+        let failed = |errno| Error::new(Kind::Failed, format!("open the root of `{}`: {errno}", self.inner.id));
+        opened.map_err(failed)
     }
 
     pub(crate) async fn delete(&self) -> Result<()> {
         let inner = &self.inner;
         if inner.exit.borrow().is_none() {
             // Ended meanwhile is as good as killed.
-            drop(proa_linux::send_signal(inner.pidfd.as_fd(), 9));
+            drop(self.signal(KILL).await);
             in_time(DEADLINE, || format!("end `{}`: it was not gone after SIGKILL", inner.id), self.wait()).await?;
         }
         if !inner.connection.is_dead() {
@@ -236,5 +318,38 @@ impl Sandbox {
     fn in_user_namespace(&self) -> bool {
         let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/user")).ok();
         namespace(&self.inner.pid.to_string()) != namespace("self")
+    }
+}
+
+/// A pidfd is readable once its process has ended.
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut asked = [PollFd::new(pidfd, PollFlags::IN)];
+    !matches!(poll(&mut asked, Some(&Timespec::default())), Ok(0))
+}
+
+fn is_busy(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::ResourceBusy
+}
+
+fn usage_above(used: cgroup::Usage) -> Usage {
+    let cgroup::Throttling { periods, throttled, time } = used.throttling;
+    let block = |block: cgroup::Block| {
+        let cgroup::Block { major, minor, operation, bytes, count } = block;
+        Block { major, minor, operation, bytes, count }
+    };
+    Usage {
+        memory: used.memory,
+        memory_peak: used.memory_peak,
+        memory_limit: used.memory_limit,
+        memory_failures: used.memory_failures,
+        memory_details: used.memory_details,
+        cpu: used.cpu,
+        cpu_user: used.cpu_user,
+        cpu_system: used.cpu_system,
+        cpu_each: used.cpu_each,
+        throttling: Throttling { periods, throttled, time },
+        pids: used.pids,
+        pids_limit: used.pids_limit,
+        blocks: used.blocks.into_iter().map(block).collect(),
     }
 }

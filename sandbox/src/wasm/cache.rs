@@ -5,15 +5,16 @@
 //!   sha256-<64 hex>-<engine version>-<16 hex of settings and processor>/   visible only when whole and synced
 //!     code.cwasm   0444, mapped by workers
 //!     facts.json   0444, what the compiler found
+//!     seal         0444, the SHA-256 of both: what a disk has changed is not run, but compiled anew
 //!   .new-<16 hex>/   being written; removed at the next opening
 //! ```
 //! The name is given here, on the trusted side; a compiler returns bytes and knows no name, and a worker sees only the
 //! folder it is handed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, Permissions};
 use std::future::Future;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use proa_wasm::Facts;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat};
+use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use super::kind_above;
@@ -28,6 +30,7 @@ use crate::error::{Error, Kind, Result};
 use crate::runtime::Artifact;
 
 const FACTS: &str = "facts.json";
+const SEAL: &str = "seal";
 const UNFINISHED: &str = ".new-";
 
 /// Bytes of code that are stored of one module, 1 GiB. A compiler reads what anybody wrote and is not believed: what it
@@ -39,6 +42,8 @@ const CODE_MAX: u64 = 1 << 30;
 pub(super) struct Cache {
     folder: PathBuf,
     fingerprint: OnceCell<String>,
+    /// Folders whose seal was found whole since this door opened.
+    whole: Mutex<HashSet<PathBuf>>,
     /// One lock a digest being compiled, so that all who ask are served by one compilation.
     compiling: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -55,7 +60,8 @@ impl Cache {
                 fs::remove_dir_all(entry.path()).map_err(fail)?;
             }
         }
-        Ok(Cache { folder: folder.to_owned(), fingerprint: OnceCell::new(), compiling: Mutex::default() })
+        let fingerprint = OnceCell::new();
+        Ok(Cache { folder: folder.to_owned(), fingerprint, whole: Mutex::default(), compiling: Mutex::default() })
     }
 
     /// The code of `digest`; on a miss `compile` fills a memfd with code and tells the facts.
@@ -64,15 +70,37 @@ impl Cache {
         F: Future<Output = Result<Facts>>,
     {
         let folder = self.folder.join(self.name(digest).await?);
-        if let Some(artifact) = read(&folder) {
+        if let Some(artifact) = self.read(&folder).await {
             return Ok(artifact);
         }
         let turn = self.turn(digest);
         let _turn = turn.lock.lock().await;
-        if let Some(artifact) = read(&folder) {
+        if let Some(artifact) = self.read(&folder).await {
             return Ok(artifact);
         }
         self.fill(&folder, compile).await
+    }
+
+    /// Makes sure that the code in `folder` is what was stored there; read once a door's life.
+    pub(super) async fn verify(&self, folder: &Path) -> Result<()> {
+        if self.whole().contains(folder) || self.read(folder).await.is_some() {
+            return Ok(());
+        }
+        let text = format!("the compiled code in `{}` is damaged or gone", folder.display());
+        Err(Error::new(Kind::Failed, text).hint("create another container of this image: that compiles it anew"))
+    }
+
+    /// A folder that exists is whole unless the disk changed it; one that cannot be read counts as missing and is compiled
+    /// anew.
+    async fn read(&self, folder: &Path) -> Option<Artifact> {
+        let path = folder.to_owned();
+        let facts = tokio::task::spawn_blocking(move || sealed_facts(&path)).await.ok()??;
+        self.whole().insert(folder.to_owned());
+        Some(artifact(folder, facts))
+    }
+
+    fn whole(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
+        self.whole.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn turn<'a>(&'a self, digest: &'a str) -> Turn<'a> {
@@ -148,19 +176,40 @@ fn artifact(folder: &Path, facts: Facts) -> Artifact {
     Artifact { folder: folder.to_owned(), kind: kind_above(facts.kind), imports: facts.imports }
 }
 
-/// A folder that exists is whole; one that cannot be read counts as missing and is compiled anew.
-fn read(folder: &Path) -> Option<Artifact> {
-    let facts = serde_json::from_slice(&fs::read(folder.join(FACTS)).ok()?).ok()?;
-    fs::metadata(folder.join(proa_wasm::CODE)).ok()?;
-    Some(artifact(folder, facts))
+/// The facts in `folder`, if they and the code are those that were stored.
+fn sealed_facts(folder: &Path) -> Option<Facts> {
+    let facts = fs::read(folder.join(FACTS)).ok()?;
+    let seal = fs::read(folder.join(SEAL)).ok()?;
+    let found = seal_of(&facts, &mut File::open(folder.join(proa_wasm::CODE)).ok()?).ok()?;
+    if found.as_bytes() != seal {
+        return None;
+    }
+    serde_json::from_slice(&facts).ok()
+}
+
+fn seal_of(facts: &[u8], code: &mut impl Read) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    hasher.update((facts.len() as u64).to_le_bytes());
+    hasher.update(facts);
+    let mut piece = vec![0; 128 << 10];
+    loop {
+        match code.read(&mut piece)? {
+            0 => return Ok(hex::encode(hasher.finalize())),
+            length => hasher.update(&piece[..length]),
+        }
+    }
 }
 
 fn write(unfinished: &Path, folder: &Path, code: OwnedFd, facts: &Facts) -> io::Result<()> {
     fs::create_dir(unfinished)?;
     let mut source = File::from(code);
+    let facts = serde_json::to_vec_pretty(facts)?;
+    io::Seek::rewind(&mut source)?;
+    let seal = seal_of(&facts, &mut source)?;
     io::Seek::rewind(&mut source)?;
     finish(&unfinished.join(proa_wasm::CODE), |file| io::copy(&mut source, file).map(drop))?;
-    finish(&unfinished.join(FACTS), |file| file.write_all(&serde_json::to_vec_pretty(facts)?))?;
+    finish(&unfinished.join(FACTS), |file| file.write_all(&facts))?;
+    finish(&unfinished.join(SEAL), |file| file.write_all(seal.as_bytes()))?;
     File::open(unfinished)?.sync_all()?;
     match fs::rename(unfinished, folder) {
         // A folder that could not be read stands in the way.
@@ -210,6 +259,29 @@ mod tests {
         let (first, second) = tokio::join!(cache.get("sha256:ab", &compile), cache.get("sha256:ab", &compile));
         assert_eq!(first.unwrap().folder, second.unwrap().folder);
         assert_eq!(count.into_inner(), 1);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn code_with_a_changed_byte_is_compiled_anew_and_never_loaded() {
+        let folder = scratch();
+        let compile = |code: OwnedFd, _report: OwnedFd| async move {
+            rustix::io::write(&code, b"native").unwrap();
+            Ok(facts())
+        };
+        let made = Cache::open(&folder).unwrap().get("sha256:ab", compile).await.unwrap();
+        for name in [proa_wasm::CODE, FACTS, SEAL] {
+            let path = made.folder.join(name);
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[3] ^= 1;
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, bytes).unwrap();
+            let cache = Cache::open(&folder).unwrap();
+            assert_eq!(cache.verify(&made.folder).await.unwrap_err().kind(), Kind::Failed, "{name}");
+            cache.get("sha256:ab", compile).await.unwrap();
+            assert!(cache.verify(&made.folder).await.is_ok(), "{name}");
+            assert_eq!(fs::read(made.folder.join(proa_wasm::CODE)).unwrap(), b"native");
+        }
         fs::remove_dir_all(folder).unwrap();
     }
 

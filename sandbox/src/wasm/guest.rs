@@ -5,16 +5,20 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use oci_spec::runtime::{LinuxMemory, LinuxResources};
 use proa_wasm::Plan;
 use proa_wasm::worker::protocol::{self, Answer, Blob, Body, INLINE, Request, Signal};
 use proa_wasm::worker::{DESCRIPTORS, Stream};
 use rustix::fs::MemfdFlags;
 use tokio::sync::{mpsc, watch};
 
+use super::Place;
 use super::link::{Link, key};
 use super::streams::{Ends, Near, Output, Stdin};
+use super::workers::OVERHEAD;
 use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
+use crate::linux;
 use crate::output::Chunk;
 use crate::runtime::{Adopted, Artifact, State, Usage};
 
@@ -33,6 +37,13 @@ pub(super) struct Guest {
     /// Until somebody takes the output.
     frames: Mutex<Option<mpsc::UnboundedReceiver<(u64, Chunk)>>>,
     near: Near,
+}
+
+/// How far a guest of a former door is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stage {
+    pub(super) started: bool,
+    pub(super) paused: bool,
 }
 
 impl Guest {
@@ -54,19 +65,20 @@ impl Guest {
     pub(super) fn adopt(
         link: &Arc<Link>,
         id: String,
-        started: bool,
+        stage: Stage,
         terminal: bool,
         exit: Option<Exit>,
         descriptor: Option<OwnedFd>,
     ) -> Result<Adopted> {
         let near = Near::adopted(descriptor, terminal)?;
         let guest = Guest::new(link, id, near);
-        let state = match (exit, started) {
+        let state = match (exit, stage.started) {
             (Some(exit), _) => {
                 // Its unread output comes first; the worker tells the exit again behind it.
                 guest.exit.send_replace(Some(exit.clone()));
                 State::Exited(exit)
             }
+            (None, true) if stage.paused => State::Paused,
             (None, true) => State::Running,
             (None, false) => State::Created,
         };
@@ -133,7 +145,7 @@ impl Sandbox {
     /// Makes the guest in the worker behind `link`. Handles go in the order of the plan's grants.
     pub(super) async fn create(
         link: &Arc<Link>,
-        id: &str,
+        place: Place,
         artifact: &Artifact,
         plan: &Plan,
         streams: Ends,
@@ -155,10 +167,11 @@ impl Sandbox {
         if descriptors.len() > DESCRIPTORS {
             return Err(Error::new(Kind::Invalid, format!("more than {DESCRIPTORS} directories and ports")));
         }
-        let guest = Guest::new(link, id.to_owned(), streams.near);
-        let request = Request::Create { id: id.to_owned(), key: key(artifact), plan: body };
+        let Place { id, within } = place;
+        let guest = Guest::new(link, id.clone(), streams.near);
+        let request = Request::Create { id: id.clone(), key: key(artifact), plan: body, within };
         if let Err(error) = link.call(request, &descriptors).await {
-            link.remove(id);
+            link.remove(&id);
             return Err(error);
         }
         Ok(Sandbox(guest))
@@ -166,6 +179,10 @@ impl Sandbox {
 
     pub(crate) fn id(&self) -> &str {
         &self.0.id
+    }
+
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.0.link
     }
 
     pub(crate) fn pid(&self) -> Option<u32> {
@@ -208,16 +225,66 @@ impl Sandbox {
     }
 
     pub(crate) async fn usage(&self) -> Result<Usage> {
-        let own = self.0.link.confined().filter(|_| self.0.link.identity().single);
-        if let Some(confined) = own {
-            return confined.usage().await;
+        let told = self.call(Request::Usage { id: self.0.id.clone() }).await?;
+        let Answer::Usage(protocol::Usage { memory, memory_peak, limit, cpu }) = told else {
+            return Ok(Usage::default());
+        };
+        let (memory_limit, cpu) = (Some(limit), Duration::from_nanos(cpu));
+        match self.own_worker() {
+            // Its worker is the kernel's to measure, with all that it costs beside its guest.
+            Some(worker) => Ok(Usage { memory_limit, ..worker.usage().await? }),
+            None => Ok(Usage { memory, memory_peak, memory_limit, cpu, cpu_user: cpu, ..Usage::default() }),
         }
-        match self.0.link.call(Request::Usage { id: self.0.id.clone() }, &[]).await? {
-            Answer::Usage(protocol::Usage { memory, memory_peak, cpu }) => {
-                Ok(Usage { memory, memory_peak, cpu: Duration::from_nanos(cpu), pids: 0 })
-            }
-            Answer::Nothing => Ok(Usage::default()),
+    }
+
+    pub(crate) async fn pause(&self) -> Result<()> {
+        self.call(Request::Pause { id: self.0.id.clone() }).await.map(drop)
+    }
+
+    pub(crate) async fn resume(&self) -> Result<()> {
+        self.call(Request::Resume { id: self.0.id.clone() }).await.map(drop)
+    }
+
+    pub(crate) async fn update(&self, resources: &LinuxResources) -> Result<()> {
+        if resources.pids().is_some() {
+            return Err(Error::new(Kind::Invalid, "a Wasm guest has no processes that a limit could count"));
         }
+        if resources.cpu().is_some() {
+            let Some(worker) = self.own_worker() else {
+                let sentence = "a processor limit cannot be held under `wasm` yet; `wasm-process` holds it";
+                return Err(Error::new(Kind::Invalid, sentence));
+            };
+            let mut processor = LinuxResources::default();
+            processor.set_cpu(resources.cpu().clone());
+            worker.update(&processor).await?;
+        }
+        let limit = resources.memory().as_ref().and_then(LinuxMemory::limit);
+        match limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0) {
+            Some(limit) => self.limit_memory(limit).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The worker's own bound is never below the guest's.
+    async fn limit_memory(&self, limit: u64) -> Result<()> {
+        let request = Request::Update { id: self.0.id.clone(), memory: limit };
+        let Some(worker) = self.own_worker() else { return self.call(request).await.map(drop) };
+        let before = self.usage().await?.memory_limit;
+        if before.is_none_or(|before| before < limit) {
+            worker.update(&with_overhead(limit)).await?;
+            return self.call(request).await.map(drop);
+        }
+        self.call(request).await?;
+        worker.update(&with_overhead(limit)).await
+    }
+
+    /// The sandbox of the worker, where that is this guest's alone.
+    fn own_worker(&self) -> Option<linux::Sandbox> {
+        self.0.link.confined().filter(|_| self.0.link.identity().single)
+    }
+
+    async fn call(&self, request: Request) -> Result<Answer> {
+        self.0.link.call(request, &[]).await
     }
 
     pub(crate) async fn delete(&self) -> Result<()> {
@@ -232,12 +299,21 @@ impl Sandbox {
         let killed = Exit { code: Some(137), oom_killed: false, reason: None, at: std::time::SystemTime::now() };
         self.0.exited(killed);
         link.remove(&self.0.id);
-        if link.identity().single {
+        // What was executed in a container leaves its worker to it.
+        if link.identity().single && !self.0.id.contains('/') {
             let ended = link.end().await;
             return deleted.and(ended);
         }
         deleted
     }
+}
+
+fn with_overhead(limit: u64) -> LinuxResources {
+    let mut memory = LinuxMemory::default();
+    memory.set_limit(i64::try_from(limit.saturating_add(OVERHEAD)).ok());
+    let mut resources = LinuxResources::default();
+    resources.set_memory(Some(memory));
+    resources
 }
 
 fn beside(bytes: &[u8]) -> Result<OwnedFd> {

@@ -1,9 +1,9 @@
 //! The host's side of one worker's connection: calls and their answers, and each guest's events to where they belong.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use proa_wasm::worker::Channel;
 use proa_wasm::worker::protocol::{Answer, Failure, FailureKind, FromWorker, Identity, Request, ToWorker, VERSION};
 use tokio::sync::{oneshot, watch};
 
-use super::guest::Guest;
+use super::guest::{Guest, Stage};
 use super::kind_below;
 use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
@@ -21,6 +21,9 @@ use crate::runtime::{Adopted, Artifact};
 
 /// For a worker that was told to end.
 const ENDING: Duration = Duration::from_secs(15);
+
+/// Artifacts a worker keeps for the next guest; each is mapped code, of which only what is used takes memory.
+const LOADED: usize = 64;
 
 /// A worker that was just connected to.
 pub(super) struct Found {
@@ -40,8 +43,8 @@ pub(super) struct Link {
     calls: Mutex<HashMap<u64, oneshot::Sender<Result<Answer, Failure>>>>,
     /// Weak, as each guest holds its link: a door that lets go of a guest lets go of all of it.
     guests: Mutex<HashMap<String, Weak<Guest>>>,
-    /// Folders whose code it has; held while one is loaded.
-    loaded: tokio::sync::Mutex<HashSet<PathBuf>>,
+    /// Folders whose code it has, the one last asked for behind; held while one is loaded.
+    loaded: tokio::sync::Mutex<VecDeque<PathBuf>>,
     /// Its sandbox, when this door made it.
     confined: Mutex<Option<linux::Sandbox>>,
     /// Told to end by us: then its death is no surprise.
@@ -61,8 +64,8 @@ impl Link {
         loop {
             match channel.receive().await.map_err(fail)? {
                 Some((FromWorker::Hello { identity: found, .. }, _)) => identity = Some(found),
-                Some((FromWorker::Held { id, started, terminal, exit }, descriptors)) => {
-                    held.push((id, started, terminal, exit, descriptors.into_iter().next()));
+                Some((FromWorker::Held { id, started, paused, terminal, exit }, descriptors)) => {
+                    held.push((id, Stage { started, paused }, terminal, exit, descriptors.into_iter().next()));
                 }
                 Some((FromWorker::Done { number: 0, outcome }, _)) => {
                     outcome.map_err(from_worker)?;
@@ -89,8 +92,8 @@ impl Link {
             open: watch::Sender::new(true),
         });
         let mut guests = Vec::new();
-        for (id, started, terminal, exit, descriptor) in held {
-            guests.push(Guest::adopt(&link, id, started, terminal, exit.map(exit_from_worker), descriptor)?);
+        for (id, stage, terminal, exit, descriptor) in held {
+            guests.push(Guest::adopt(&link, id, stage, terminal, exit.map(exit_from_worker), descriptor)?);
         }
         tokio::spawn(Arc::clone(&link).listen());
         Ok(Found { link, guests })
@@ -124,12 +127,20 @@ impl Link {
         F: Future<Output = Result<OwnedFd>>,
     {
         let mut loaded = self.loaded.lock().await;
-        if loaded.contains(&artifact.folder) {
+        if let Some(at) = loaded.iter().position(|known| *known == artifact.folder) {
+            loaded.remove(at);
+            loaded.push_back(artifact.folder.clone());
             return Ok(());
         }
         let request = Request::Load { key: key(artifact), kind: kind_below(artifact.kind) };
         self.call(request, &[folder().await?]).await?;
-        loaded.insert(artifact.folder.clone());
+        loaded.push_back(artifact.folder.clone());
+        if loaded.len() > LOADED
+            && let Some(oldest) = loaded.pop_front()
+        {
+            // Guests made from it keep it until they have ended.
+            self.call(Request::Unload { key: name(&oldest) }, &[]).await?;
+        }
         Ok(())
     }
 
@@ -260,7 +271,11 @@ impl Link {
 
 /// Under what name a worker knows an artifact.
 pub(super) fn key(artifact: &Artifact) -> String {
-    artifact.folder.to_string_lossy().into_owned()
+    name(&artifact.folder)
+}
+
+fn name(folder: &Path) -> String {
+    folder.to_string_lossy().into_owned()
 }
 
 fn exit_from_worker(exit: proa_wasm::worker::Exit) -> Exit {

@@ -29,7 +29,7 @@ const SHARED_INSTANCES: u32 = 10_000;
 const SINGLE_INSTANCES: u32 = 512;
 
 /// What a worker needs beside its guest's memory, in bytes: engine, threads, buffers.
-const OVERHEAD: u64 = 64 << 20;
+pub(super) const OVERHEAD: u64 = 64 << 20;
 
 /// Threads of a worker.
 const THREADS: i64 = 512;
