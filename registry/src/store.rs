@@ -12,7 +12,7 @@
 //! ROOT/layers is 0700: layers hold other people's setuid programs. Garbage is what neither index.json, nor the
 //! caller's live set, nor a lease reaches (gc.rs).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -213,6 +213,22 @@ impl Store {
             offered: offered(&variants),
         })?;
         image::image(&self.inner.layout, &chosen.descriptor)
+    }
+
+    /// Every blob of an image that is here, with its bytes: of an index those of all its variants.
+    pub fn content(&self, descriptor: &Descriptor) -> Result<BTreeMap<Digest, u64>> {
+        let mut reached = HashSet::new();
+        image::reachable(&self.inner.layout, descriptor, &mut reached)?;
+        let sizes = reached.into_iter().filter_map(|digest| Some((self.inner.layout.blob_size(&digest)?, digest)));
+        Ok(sizes.map(|(size, digest)| (digest, size)).collect())
+    }
+
+    /// The image whose manifest has this digest.
+    pub fn image_at(&self, digest: &Digest) -> Result<Image> {
+        let size = self.inner.layout.blob_size(digest).ok_or_else(|| Error::NoBlob { digest: digest.clone() })?;
+        let mut descriptor = Descriptor::new("", digest.clone(), size);
+        descriptor.media_type = self.inner.layout.document(&descriptor)?.media_type().to_owned();
+        image::image(&self.inner.layout, &descriptor)
     }
 
     /// The image's config as it was written.

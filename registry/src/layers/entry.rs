@@ -266,6 +266,12 @@ pub struct Body<'a, R> {
     entries: &'a mut Entries<R>,
 }
 
+impl<R> std::fmt::Debug for Body<'_, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body").field("left", &self.entries.content).finish()
+    }
+}
+
 impl<R: Read> Read for Body<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let entries = &mut *self.entries;
