@@ -11,15 +11,25 @@ use hyper::{Request, Response};
 
 use crate::host::Host;
 
+mod archive;
 mod attach;
+mod auth;
 mod body;
 mod call;
+mod changes;
+mod commit;
 mod containers;
 mod create;
+mod df;
 mod events;
 mod exec;
 mod filters;
 mod framing;
+mod health;
+mod image_archive;
+mod image_filter;
+mod image_inspect;
+mod image_remove;
 mod image_transfer;
 mod images;
 mod inspect;
@@ -27,18 +37,41 @@ mod list;
 mod logs;
 mod networks;
 mod proa;
+mod prune;
 mod reply;
 mod route;
 mod stats;
 mod system;
+mod top;
+mod volumes;
 mod wait;
 
 pub use body::Body;
-use call::Call;
+use call::{Call, Query};
 
 /// The newest version spoken, and the oldest.
 pub const VERSION: (u32, u32) = (1, 51);
 pub const OLDEST: (u32, u32) = (1, 24);
+
+/// What a body of `POST /containers/create` asks for: the parser alone, as `fuzz/` drives it.
+///
+/// # Errors
+/// The sentence a client would see.
+pub fn read_create(query: &str, body: &[u8]) -> Result<crate::request::Request, String> {
+    create::parse(&Query::parse(query), body).map_err(|failure| failure.message)
+}
+
+/// What the filters of a query are read as: the parser alone, as `fuzz/` drives it.
+///
+/// # Errors
+/// The sentence a client would see.
+pub fn read_filters(query: &str, known: &[&str]) -> Result<String, String> {
+    let filters = filters::Filters::read(&Query::parse(query), known).map_err(|failure| failure.message)?;
+    let mut values: Vec<String> =
+        known.iter().map(|name| format!("{name}={:?}", filters.values(name))).collect();
+    values.sort();
+    Ok(values.join(" "))
+}
 
 /// Answers one request; errors are answers too.
 pub async fn answer(host: Arc<Host>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {

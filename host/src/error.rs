@@ -14,10 +14,21 @@ pub enum Error {
     FindContainer(String),
     #[error("No such image: {0}")]
     FindImage(String),
+    /// A registry does not have it, or does not show it; Docker's words.
+    #[error("{0}")]
+    FindInRegistry(String),
+    /// A registry refuses the login; Docker's words.
+    #[error("{0}")]
+    Denied(String),
     #[error("No such exec instance: {0}")]
     FindExec(String),
     #[error("network {0} not found")]
     FindNetwork(String),
+    /// Docker's words: what was attempted, then why not.
+    #[error("{0}")]
+    FindVolume(String),
+    #[error("Could not find the file {} in container {container}", path.display())]
+    FindFile { path: PathBuf, container: String },
     #[error("multiple IDs found with provided prefix: {0}")]
     AmbiguousPrefix(String),
     /// Docker's words, because clients look for them.
@@ -63,8 +74,12 @@ pub enum Error {
     OpenStore { path: PathBuf, source: Box<proa_registry::Error> },
     #[error("{attempt} `{path}`")]
     File { attempt: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{attempt} container `{container}`")]
+    Files { attempt: &'static str, container: String, source: std::io::Error },
     #[error("read the record `{path}`")]
     ReadRecord { path: PathBuf, source: serde_json::Error },
+    #[error("the record `{0}` is damaged: its bytes are not those that were written")]
+    DamagedRecord(PathBuf),
     #[error("read the policy `{path}`")]
     ReadPolicy { path: PathBuf, source: Box<toml::de::Error> },
     #[error("another host holds the root `{0}`")]

@@ -1,7 +1,7 @@
 //! Images as the host uses them: found by name, chosen by isolation, made ready to run. What is known of an image is
 //! kept in memory, because a start may not wait for the disk. Must not know wire formats or the API.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -14,6 +14,8 @@ use crate::error::{Error, Result};
 use crate::policy::Offer;
 use crate::state::record::Content;
 
+pub mod changes;
+pub mod extras;
 pub mod transfer;
 pub mod user;
 
@@ -24,6 +26,8 @@ pub struct Found {
     pub name: String,
     pub named: Named,
     pub variants: Vec<Variant>,
+    /// Its blobs that are here, with their bytes.
+    pub content: BTreeMap<Digest, u64>,
 }
 
 /// The store, and what is known of its images.
@@ -31,6 +35,8 @@ pub struct Found {
 pub struct Images {
     store: Store,
     run: PathBuf,
+    /// Where authorities of single registries are kept, as in `/etc/docker/certs.d`.
+    authorities: Vec<PathBuf>,
     known: RwLock<Known>,
 }
 
@@ -40,6 +46,7 @@ struct Known {
     found: HashMap<String, Arc<Found>>,
     images: HashMap<(Digest, String), Arc<Image>>,
     contents: HashMap<Digest, Content>,
+    extras: HashMap<Digest, extras::Extras>,
     users: HashMap<(Digest, String), crate::state::record::User>,
 }
 
@@ -86,6 +93,11 @@ impl Found {
         })
     }
 
+    /// Bytes of all of it that is here, as stored.
+    pub fn size(&self) -> u64 {
+        self.content.values().sum()
+    }
+
     /// Its id: the digest of its index or manifest, as with Docker's containerd image store.
     pub fn id(&self) -> String {
         self.named.descriptor.digest.to_string()
@@ -99,7 +111,7 @@ impl Images {
             proa_registry::Error::InUse { .. } => Error::LockRoot(root.to_owned()),
             source => Error::OpenStore { path: root.to_owned(), source: Box::new(source) },
         })?;
-        Ok(Images { store, run, known: RwLock::default() })
+        Ok(Images { store, run, authorities: vec![root.join("certs.d")], known: RwLock::default() })
     }
 
     /// The store itself.
@@ -122,7 +134,8 @@ impl Images {
             .blocking("find image", name, move |store| {
                 let named = store.resolve(&owned)?;
                 let variants = store.variants(&named.descriptor)?;
-                Ok(Found { name: owned, named, variants })
+                let content = store.content(&named.descriptor)?;
+                Ok(Found { name: owned, named, variants, content })
             })
             .await
             .map_err(|error| missing(name, error))?;
@@ -211,20 +224,36 @@ impl Images {
         Ok(())
     }
 
-    /// Removes an image with every name, and frees what `live` (ids and manifests that containers use) does not need.
-    pub async fn remove(&self, digest: &Digest, live: HashSet<Digest>) -> Result<Vec<Reference>> {
-        let digest = digest.clone();
-        let name = digest.to_string();
-        let names = self
+    /// Takes one name away from an image that stays without one, for containers that run it.
+    pub async fn untag_last(&self, found: &Found, reference: &Reference) -> Result<()> {
+        let (descriptor, owned) = (found.named.descriptor.clone(), reference.clone());
+        let untagged = move |store: &Store| {
+            // Entered first: what nothing names could be collected in between.
+            let lease = store.lease();
+            lease.protect(&descriptor.digest);
+            store.untag(&owned)?;
+            store.keep(&descriptor)
+        };
+        self.blocking("untag image", &reference.familiar(), untagged).await?;
+        self.forget_names();
+        Ok(())
+    }
+
+    /// Removes images with every name, and frees what `live` (ids and manifests that containers use) does not need; gives
+    /// back the names of each, and the bytes that were freed.
+    pub async fn remove(&self, digests: &[Digest], live: HashSet<Digest>) -> Result<(Vec<Vec<Reference>>, u64)> {
+        let digests = digests.to_vec();
+        let name = digests.first().map_or_else(|| "none".to_owned(), Digest::to_string);
+        let removed = self
             .blocking("remove image", &name, move |store| {
-                let names = store.remove(&digest)?;
-                store.gc(&live)?;
-                Ok(names)
+                let names = digests.iter().map(|digest| store.remove(digest)).collect::<Result<Vec<_>, _>>()?;
+                let swept = store.gc(&live)?;
+                Ok((names, swept.bytes))
             })
             .await?;
         // Layers may be gone, so nothing that was known of any image can be relied on.
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = Known::default();
-        Ok(names)
+        Ok(removed)
     }
 
     /// Runs `work` on the store where blocking is allowed.
@@ -327,7 +356,7 @@ mod tests {
         };
         let variants = offered.iter().map(variant).collect();
         let named = Named { descriptor: descriptor.clone(), names: Vec::new() };
-        let found = Found { name: "far:1".to_owned(), named, variants };
+        let found = Found { name: "far:1".to_owned(), named, variants, content: BTreeMap::new() };
         found.nothing_for(platform.map(|text| text.parse().unwrap()).as_ref()).sentence()
     }
 

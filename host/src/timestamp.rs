@@ -51,6 +51,70 @@ pub fn parse_unix(text: &str) -> Option<u64> {
     seconds.parse::<u64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nanos)
 }
 
+/// Nanoseconds since 1970 of a moment as any client writes it: [`parse_unix`], or RFC 3339 with a fraction.
+pub fn parse_moment(text: &str) -> Option<u64> {
+    parse_unix(text).or_else(|| {
+        let seconds = u64::try_from(parse_rfc3339(text)?).ok()?;
+        let fraction = text.get(19..)?.strip_prefix('.').map(|rest| {
+            let digits: String = rest.chars().take_while(char::is_ascii_digit).take(9).collect();
+            format!("{digits:0<9}").parse::<u64>().unwrap_or(0)
+        });
+        seconds.checked_mul(1_000_000_000)?.checked_add(fraction.unwrap_or(0))
+    })
+}
+
+/// The moment that a prune's `until` names, seen from `now`: as [`parse_moment`], a date, a local time without a zone
+/// (taken as UTC), or a length of time before now, such as `1h30m`.
+pub fn parse_until(text: &str, now: u64) -> Option<u64> {
+    let dated = || match text.len() {
+        10 => parse_moment(&format!("{text}T00:00:00Z")),
+        16 => parse_moment(&format!("{text}:00Z")),
+        19 => parse_moment(&format!("{text}Z")),
+        _ => None,
+    };
+    parse_moment(text).or_else(dated).or_else(|| now.checked_sub(parse_length(text)?))
+}
+
+/// Nanoseconds of a length of time as Go writes it: `1h30m`, `1.5s`, `300ms`.
+fn parse_length(text: &str) -> Option<u64> {
+    const UNITS: [(&str, f64); 7] =
+        [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
+    let (mut rest, mut total) = (text, 0.0);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..end].parse().ok()?;
+        let unit_end = rest[end..].find(|c: char| c.is_ascii_digit() || c == '.').map_or(rest.len(), |at| end + at);
+        let (_, scale) = UNITS.iter().find(|(name, _)| *name == &rest[end..unit_end])?;
+        total += number * scale;
+        rest = &rest[unit_end..];
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and bounded before")]
+    (!text.is_empty() && total < 1e18).then_some(total as u64)
+}
+
+/// Nanoseconds of a duration as Go writes it: `1h30m`, `1.5s`, `300ms`.
+pub fn parse_duration(text: &str) -> Option<u64> {
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    if rest == "0" {
+        return Some(0);
+    }
+    let mut total: u64 = 0;
+    while !rest.is_empty() {
+        let end = rest.find(|char: char| !char.is_ascii_digit() && char != '.')?;
+        let number: f64 = rest[..end].parse().ok()?;
+        let units: [(&str, f64); 8] =
+            [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
+        let (unit, nanos) = units.iter().find(|(unit, _)| rest[end..].starts_with(unit))?;
+        let part = number * nanos;
+        if !part.is_finite() || part >= u64::MAX as f64 {
+            return None;
+        }
+        total = total.checked_add(part as u64)?;
+        rest = &rest[end + unit.len()..];
+    }
+    (!text.is_empty()).then_some(total)
+}
+
 fn zone_seconds(zone: &str) -> Option<i64> {
     if zone.eq_ignore_ascii_case("z") {
         return Some(0);
@@ -110,5 +174,35 @@ mod tests {
         assert_eq!(parse_unix("12"), Some(12_000_000_000));
         assert_eq!(parse_unix("12.5"), Some(12_500_000_000));
         assert_eq!(parse_unix("x"), None);
+        assert_eq!(parse_moment("1970-01-01T00:00:02.5Z"), Some(2_500_000_000));
+        assert_eq!(parse_moment("1970-01-01T01:00:02+01:00"), Some(2_000_000_000));
+        assert_eq!(parse_moment("12.5"), parse_unix("12.5"));
+        assert_eq!(parse_duration("1h30m"), Some(5_400_000_000_000));
+        assert_eq!(parse_duration("1.5s"), Some(1_500_000_000));
+        assert_eq!(parse_duration("300ms"), Some(300_000_000));
+        for bad in ["", "5", "h", "1x", "99999999999999h"] {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn until_is_a_moment_a_date_or_a_length_of_time() {
+        let now = 100_000_000_000_000;
+        for (text, nanos) in [
+            ("12", Some(12_000_000_000)),
+            ("1970-01-02", Some(86_400_000_000_000)),
+            ("1970-01-01T00:00", Some(0)),
+            ("1970-01-01T00:00:05", Some(5_000_000_000)),
+            ("1h30m", Some(now - 5400 * 1_000_000_000)),
+            ("1.5s", Some(now - 1_500_000_000)),
+            ("0s", Some(now)),
+            ("", None),
+            ("h", None),
+            ("5", Some(5_000_000_000)),
+            ("5x", None),
+            ("yesterday", None),
+        ] {
+            assert_eq!(parse_until(text, now), nanos, "{text}");
+        }
     }
 }

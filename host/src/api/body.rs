@@ -1,12 +1,12 @@
 //! Bodies: what answers carry, and requests read within bounds.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use futures_util::Stream;
 use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Frame, Incoming, SizeHint};
 
@@ -21,13 +21,15 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 pub enum Body {
     Whole(Option<Bytes>),
     Stream(BoxStream<'static, Bytes>),
+    /// One that can break off: the connection ends then, so that nobody takes half of it for all.
+    Fallible(BoxStream<'static, io::Result<Bytes>>),
 }
 
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Body::Whole(bytes) => f.debug_tuple("Whole").field(bytes).finish(),
-            Body::Stream(_) => f.write_str("Stream"),
+            Body::Stream(_) | Body::Fallible(_) => f.write_str("Stream"),
         }
     }
 }
@@ -42,6 +44,76 @@ impl Body {
     pub(crate) fn stream(stream: impl Stream<Item = Bytes> + Send + 'static) -> Body {
         Body::Stream(Box::pin(stream))
     }
+
+    /// Keeps `guard` until the last piece is taken.
+    #[must_use]
+    pub fn with(self, guard: impl Send + 'static) -> Body {
+        match self {
+            Body::Whole(bytes) => Body::Whole(bytes),
+            Body::Stream(stream) => Body::stream(stream.inspect(move |_| {
+                let _held = &guard;
+            })),
+            Body::Fallible(stream) => Body::Fallible(Box::pin(stream.inspect(move |_| {
+                let _held = &guard;
+            }))),
+        }
+    }
+
+    /// What `write` writes, where blocking is allowed, as it comes. What it fails with breaks the connection off.
+    pub(crate) fn written(write: impl FnOnce(&mut Writer) -> Result<(), String> + Send + 'static) -> Body {
+        let (sender, receiver) = tokio::sync::mpsc::channel(PIECES);
+        tokio::task::spawn_blocking(move || {
+            let mut writer = Writer { sender, piece: Vec::with_capacity(PIECE) };
+            let written = write(&mut writer).and_then(|()| io::Write::flush(&mut writer).map_err(|e| e.to_string()));
+            if let Err(sentence) = written
+                && !writer.sender.is_closed()
+            {
+                // The head has gone out with 200: the log is where it can still be said.
+                tracing::error!("an answer was broken off: {sentence}");
+                let _ = writer.sender.blocking_send(Err(io::Error::other(sentence)));
+            }
+        });
+        let pieces = futures_util::stream::unfold(receiver, |mut receiver| async {
+            receiver.recv().await.map(|piece| (piece, receiver))
+        });
+        Body::Fallible(Box::pin(pieces))
+    }
+}
+
+/// Bytes that are sent at once, and pieces between whoever writes and the client.
+const PIECE: usize = 128 << 10;
+const PIECES: usize = 8;
+/// How long a client may take none of it; whoever writes may hold what others wait for.
+const STALLED: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// The end of a body that is written by code that blocks.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    sender: tokio::sync::mpsc::Sender<io::Result<Bytes>>,
+    piece: Vec<u8>,
+}
+
+impl io::Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+        let sent = tokio::time::timeout(STALLED, self.sender.send(Ok(piece.into())));
+        match tokio::runtime::Handle::current().block_on(sent) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client has stopped taking it")),
+        }
+    }
 }
 
 impl From<Vec<u8>> for Body {
@@ -52,13 +124,16 @@ impl From<Vec<u8>> for Body {
 
 impl hyper::body::Body for Body {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
             Body::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Body::Stream(stream) => {
                 stream.as_mut().poll_next(context).map(|next| next.map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Body::Fallible(stream) => {
+                stream.as_mut().poll_next(context).map(|next| next.map(|piece| piece.map(Frame::data)))
             }
         }
     }
@@ -70,7 +145,7 @@ impl hyper::body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Body::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Body::Stream(_) => SizeHint::default(),
+            Body::Stream(_) | Body::Fallible(_) => SizeHint::default(),
         }
     }
 }
@@ -79,6 +154,10 @@ impl hyper::body::Body for Body {
 pub(crate) async fn read(body: Incoming) -> Result<Bytes, Failure> {
     match Limited::new(body, LARGEST).collect().await {
         Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Failure {
+            status: hyper::StatusCode::PAYLOAD_TOO_LARGE,
+            message: format!("the request's body is longer than {LARGEST} bytes"),
+        }),
         Err(error) => Err(Failure::bad_request(format!("read the request: {error}"))),
     }
 }
@@ -94,7 +173,7 @@ pub(crate) async fn json<T: serde::de::DeserializeOwned + Default>(body: Incomin
 
 /// A request's body for code that blocks, with a bounded number of pieces on their way.
 pub(crate) struct Reader {
-    pieces: tokio::sync::mpsc::Receiver<std::io::Result<Bytes>>,
+    pieces: tokio::sync::mpsc::Receiver<io::Result<Bytes>>,
     current: Bytes,
 }
 

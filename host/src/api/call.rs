@@ -69,6 +69,11 @@ impl Query {
         self.0.iter().find(|(key, value)| key == name && !value.is_empty()).map(|(_, value)| value.as_str())
     }
 
+    /// Every value of `name`, in order.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
     /// Docker's idea of truth: everything but nothing, `0`, `no`, `false` and `none`.
     pub(crate) fn truth(&self, name: &str) -> bool {
         self.get(name)

@@ -32,6 +32,11 @@ impl Filters {
         Ok(Filters(filters))
     }
 
+    /// One more value of `name`.
+    pub(crate) fn add(&mut self, name: &str, value: &str) {
+        self.0.entry(name.to_owned()).or_default().push(value.to_owned());
+    }
+
     /// The values of `name`; none where it is not filtered by.
     pub(crate) fn values(&self, name: &str) -> &[String] {
         self.0.get(name).map_or(&[], Vec::as_slice)
@@ -48,15 +53,22 @@ impl Filters {
         values.is_empty() || values.iter().any(fits)
     }
 
+    /// Whether `labels` has none of the labels that `label!` names.
+    pub(crate) fn no_labels(&self, labels: Option<&HashMap<String, String>>) -> bool {
+        !self.values("label!").iter().any(|unwanted| has_label(labels, unwanted))
+    }
+
     /// Whether `labels` has every label that `label` asks for, as `NAME` or `NAME=VALUE`.
     pub(crate) fn labels(&self, labels: Option<&HashMap<String, String>>) -> bool {
-        self.values("label").iter().all(|wanted| {
-            let (name, value) =
-                wanted.split_once('=').map_or((wanted.as_str(), None), |(name, value)| (name, Some(value)));
-            let found = labels.and_then(|labels| labels.get(name));
-            found.is_some_and(|found| value.is_none_or(|value| found == value))
-        })
+        self.values("label").iter().all(|wanted| has_label(labels, wanted))
     }
+}
+
+/// `NAME` or `NAME=VALUE`.
+fn has_label(labels: Option<&HashMap<String, String>>, wanted: &str) -> bool {
+    let (name, value) = wanted.split_once('=').map_or((wanted, None), |(name, value)| (name, Some(value)));
+    let found = labels.and_then(|labels| labels.get(name));
+    found.is_some_and(|found| value.is_none_or(|value| found == value))
 }
 
 #[cfg(test)]

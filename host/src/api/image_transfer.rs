@@ -1,4 +1,4 @@
-//! Pull, push and load, told as Docker tells them: one JSON object a line.
+//! Pull and push, told as Docker tells them: one JSON object a line.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,29 +7,38 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
 use hyper::StatusCode;
-use proa_registry::{Credentials, Event, Platform, Progress, Reference, Selection, Status};
+use proa_registry::{Credentials, ErrorKind, Event, Progress, Reference, Selection, Status};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::api::body::{Body, Reader};
+use crate::api::body::Body;
 use crate::api::call::Call;
+use crate::api::image_archive;
+use crate::api::image_inspect::platform;
 use crate::api::reply::{Answer, Failure, with_type};
+use crate::error::{Error, chain};
 use crate::host::Host;
 
 /// How often one layer's progress is told; every piece of it would be a flood.
 const PACE: Duration = Duration::from_millis(100);
 
+/// `POST /images/create`: an import with `fromSrc`, else a pull.
+pub(crate) async fn create(host: &Arc<Host>, call: Call) -> Answer {
+    match call.query.get("fromSrc").map(str::to_owned) {
+        Some(source) => image_archive::import(host, call, &source).await,
+        None => pull(host, &call).await,
+    }
+}
+
 /// `POST /images/create?fromImage=`.
-pub(crate) async fn pull(host: &Arc<Host>, call: &Call) -> Answer {
-    let Some(name) = call.query.get("fromImage") else { return Err(Failure::not_yet("importing an image")) };
+async fn pull(host: &Arc<Host>, call: &Call) -> Answer {
+    let name = call.query.get("fromImage").ok_or_else(|| Failure::bad_request("no image named: give `fromImage`"))?;
     let reference = reference(name, call.query.get("tag"))?;
     let selection = match call.query.get("platform") {
         None => Selection::Default,
-        Some(text) => {
-            Selection::Platform(text.parse::<Platform>().map_err(|error| Failure::bad_request(error.to_string()))?)
-        }
+        Some(text) => Selection::Platform(platform(text)?),
     };
-    let credentials = credentials(call, &reference)?;
+    let credentials = credentials(call, reference.registry())?;
     let host = host.clone();
     let (sender, receiver) = mpsc::unbounded_channel();
     let task_sender = sender.clone();
@@ -39,10 +48,13 @@ pub(crate) async fn pull(host: &Arc<Host>, call: &Call) -> Answer {
         // Told with the first sign of life of the registry, so that a failure before it is a status of its own.
         let first =
             json!({ "status": format!("Pulling from {}", reference.repository()), "id": tag.unwrap_or_default() });
-        let progress = teller(task_sender.clone(), Some(first));
-        let pulled = host.images.pull(&reference, &selection, credentials, progress).await?;
+        let progress = teller(task_sender.clone(), first.clone());
+        let pulled = host.images.pull(&reference, &selection, credentials, progress.tell()).await;
+        let pulled = pulled.map_err(|error| explained(error, &reference))?;
+        // Where nothing had to be fetched, nothing was told yet.
+        progress.begin();
         let shown = reference.familiar();
-        host.events.image("pull", &shown, &shown);
+        host.events.image("pull", &shown, &reference.familiar_name());
         say(&task_sender, &json!({ "status": format!("Digest: {}", pulled.descriptor.digest) }));
         let what = if pulled.changed { "Downloaded newer image for" } else { "Image is up to date for" };
         say(&task_sender, &json!({ "status": format!("Status: {what} {shown}") }));
@@ -51,47 +63,63 @@ pub(crate) async fn pull(host: &Arc<Host>, call: &Call) -> Answer {
     tell(task, sender, receiver).await
 }
 
-/// `POST /images/{name}/push`.
+/// `POST /images/{name}/push`. Without a tag all of the repository's are pushed, one after the other.
 pub(crate) async fn push(host: &Arc<Host>, name: &str, call: &Call) -> Answer {
-    let reference = reference(name, call.query.get("tag"))?;
-    let credentials = credentials(call, &reference)?;
+    let first = reference(name, call.query.get("tag"))?;
+    let all = match call.query.get("tag") {
+        Some(_) => vec![first.clone()],
+        None => tags_of(host, &first).await?,
+    };
+    let credentials = credentials(call, first.registry())?;
     let host = host.clone();
     // An image that is not here is a 404, before anything is told.
-    host.images.find(&reference.to_string()).await?;
+    for reference in &all {
+        host.images.find(&reference.to_string()).await?;
+    }
     let (sender, receiver) = mpsc::unbounded_channel();
     let task_sender = sender.clone();
     let task = async move {
-        let first = json!({ "status": format!("The push refers to repository [{}]", reference.name()) });
-        let progress = teller(task_sender.clone(), Some(first));
-        let pushed = host.images.push(&reference, credentials, progress).await?;
-        host.events.image("push", &reference.familiar(), &reference.familiar());
-        let tag = reference.tag().unwrap_or_default();
-        let line = format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size);
-        say(&task_sender, &json!({ "status": line }));
-        let aux = json!({ "Tag": tag, "Digest": pushed.digest.to_string(), "Size": pushed.size });
-        say(&task_sender, &json!({ "progressDetail": {}, "aux": aux }));
+        let line = json!({ "status": format!("The push refers to repository [{}]", first.name()) });
+        let progress = teller(task_sender.clone(), line);
+        for reference in all {
+            let pushed = host.images.push(&reference, credentials.clone(), progress.tell()).await;
+            let pushed = pushed.map_err(|error| explained(error, &reference))?;
+            progress.begin();
+            host.events.image("push", &reference.familiar(), &reference.familiar_name());
+            let tag = reference.tag().unwrap_or_default();
+            let line = format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size);
+            say(&task_sender, &json!({ "status": line }));
+            let aux = json!({ "Tag": tag, "Digest": pushed.digest.to_string(), "Size": pushed.size });
+            say(&task_sender, &json!({ "progressDetail": {}, "aux": aux }));
+        }
         Ok(())
     };
     tell(task, sender, receiver).await
 }
 
-/// `POST /images/load`.
-pub(crate) async fn load(host: &Arc<Host>, call: Call) -> Answer {
-    let loaded = host.images.load(Reader::new(call.body)).await?;
-    let line = |loaded: &proa_registry::Loaded| {
-        let text = match &loaded.reference {
-            Some(reference) => format!("Loaded image: {}\n", reference.familiar()),
-            None => format!("Loaded image ID: {}\n", loaded.descriptor.digest),
-        };
-        format!("{}\r\n", json!({ "stream": text }))
-    };
-    let text: String = loaded.iter().map(line).collect();
-    for loaded in &loaded {
-        let id = loaded.descriptor.digest.to_string();
-        let name = loaded.reference.as_ref().map_or_else(|| id.clone(), proa_registry::Reference::familiar);
-        host.events.image("load", &id, &name);
+/// The names of a repository that are here; the one asked for where there is none, which is then missed.
+async fn tags_of(host: &Arc<Host>, asked: &Reference) -> Result<Vec<Reference>, Failure> {
+    let all = host.images.list().await?;
+    let names = all.into_iter().flat_map(|named| named.names);
+    let found: Vec<Reference> = names.filter(|name| name.name() == asked.name() && name.tag().is_some()).collect();
+    Ok(if found.is_empty() { vec![asked.clone()] } else { found })
+}
+
+/// Docker's words where a registry does not have an image or does not show it: clients look for them.
+pub(crate) fn explained(error: Error, reference: &Reference) -> Error {
+    let Error::Image { attempt, reference: named, source } = error else { return error };
+    let name = reference.familiar_name();
+    let cause = chain(&*source);
+    match (attempt, source.kind()) {
+        ("push", ErrorKind::Denied) => Error::Denied(format!("push access denied for {name}: {cause}")),
+        (_, ErrorKind::Denied) => Error::FindInRegistry(format!(
+            "pull access denied for {name}, repository does not exist or may require 'docker login': denied: {cause}"
+        )),
+        ("pull" | "look up", ErrorKind::NotFound) if !matches!(*source, proa_registry::Error::NoVariant { .. }) => {
+            Error::FindInRegistry(format!("manifest for {} not found: manifest unknown: {cause}", reference.familiar()))
+        }
+        _ => Error::Image { attempt, reference: named, source },
     }
-    Ok(with_type(StatusCode::OK, "application/json", text.into_bytes().into()))
 }
 
 /// The reference of a name and a tag that may be a digest.
@@ -104,12 +132,19 @@ pub(crate) fn reference(name: &str, tag: Option<&str>) -> Result<Reference, Fail
     Reference::parse(&text).map_err(|error| Failure::bad_request(format!("invalid reference format: {error}")))
 }
 
-fn credentials(call: &Call, reference: &Reference) -> Result<Credentials, Failure> {
-    let header = call.headers.get("x-registry-auth").and_then(|value| value.to_str().ok());
-    match header.filter(|text| !text.is_empty()) {
-        None => Ok(Credentials::none()),
-        Some(text) => Credentials::from_registry_auth(reference.registry(), text)
-            .map_err(|error| Failure::bad_request(format!("read X-Registry-Auth: {error}"))),
+/// The logins a request brings: X-Registry-Auth for its registry, X-Registry-Config for any.
+pub(crate) fn credentials(call: &Call, registry: &str) -> Result<Credentials, Failure> {
+    let header = |name: &str| call.headers.get(name).and_then(|value| value.to_str().ok()).filter(|t| !t.is_empty());
+    let malformed = |name: &str, error: proa_registry::Error| Failure::bad_request(format!("read {name}: {error}"));
+    let own = match header("x-registry-auth") {
+        None => Credentials::none(),
+        Some(text) => Credentials::from_registry_auth(registry, text).map_err(|e| malformed("X-Registry-Auth", e))?,
+    };
+    match header("x-registry-config") {
+        None => Ok(own),
+        Some(text) => {
+            Ok(own.or(Credentials::from_registry_config(text).map_err(|e| malformed("X-Registry-Config", e))?))
+        }
     }
 }
 
@@ -148,16 +183,43 @@ fn say(sender: &mpsc::UnboundedSender<Bytes>, line: &Value) {
     let _ = sender.send(Bytes::from(format!("{line}\r\n")));
 }
 
+/// Tells a client what happens, beginning with a line of its own.
+#[derive(Clone)]
+struct Teller {
+    sender: mpsc::UnboundedSender<Bytes>,
+    pace: Arc<Mutex<Pace>>,
+}
+
 struct Pace {
     first: Option<Value>,
     last: std::collections::HashMap<String, Instant>,
 }
 
-fn teller(sender: mpsc::UnboundedSender<Bytes>, first: Option<Value>) -> Progress {
-    let pace = Mutex::new(Pace { first, last: std::collections::HashMap::new() });
-    Arc::new(move |event: Event| {
-        let Some(line) = line(&event) else { return };
-        let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
+fn teller(sender: mpsc::UnboundedSender<Bytes>, first: Value) -> Teller {
+    let pace = Pace { first: Some(first), last: std::collections::HashMap::new() };
+    Teller { sender, pace: Arc::new(Mutex::new(pace)) }
+}
+
+impl Teller {
+    /// Says the first line, if nothing was said yet.
+    fn begin(&self) {
+        self.begin_with(&mut self.pace.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn begin_with(&self, pace: &mut Pace) {
+        if let Some(first) = pace.first.take() {
+            say(&self.sender, &first);
+        }
+    }
+
+    fn tell(&self) -> Progress {
+        let teller = self.clone();
+        Arc::new(move |event: Event| teller.event(&event))
+    }
+
+    fn event(&self, event: &Event) {
+        let Some(line) = line(event) else { return };
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(id), Status::Downloading { done, total } | Status::Pushing { done, total }) =
             (&event.id, &event.status)
         {
@@ -167,11 +229,9 @@ fn teller(sender: mpsc::UnboundedSender<Bytes>, first: Option<Value>) -> Progres
             }
             pace.last.insert(id.clone(), Instant::now());
         }
-        if let Some(first) = pace.first.take() {
-            say(&sender, &first);
-        }
-        say(&sender, &line);
-    })
+        self.begin_with(&mut pace);
+        say(&self.sender, &line);
+    }
 }
 
 /// Docker's words for an event.

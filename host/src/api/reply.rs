@@ -53,9 +53,12 @@ impl From<Error> for Failure {
 /// dockerd's status code for an error.
 pub(crate) fn status(error: &Error) -> StatusCode {
     match error {
+        Error::FindInRegistry(_) => StatusCode::NOT_FOUND,
+        Error::Denied(_) => StatusCode::INTERNAL_SERVER_ERROR,
         Error::FindContainer(_) | Error::FindImage(_) | Error::FindExec(_) | Error::FindNetwork(_) => {
             StatusCode::NOT_FOUND
         }
+        Error::FindVolume(_) | Error::FindFile { .. } => StatusCode::NOT_FOUND,
         Error::AmbiguousPrefix(_) | Error::Invalid(_) | Error::Lacks { .. } | Error::StartProgram { .. } => {
             StatusCode::BAD_REQUEST
         }

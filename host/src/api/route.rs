@@ -7,8 +7,7 @@ use hyper::Method;
 use crate::api::call::Call;
 use crate::api::reply::{Answer, Failure};
 use crate::api::{
-    attach, containers, create, df, events, exec, image_transfer, images, inspect, list, logs, networks, proa, prune, stats,
-    system, top, wait,
+    archive, attach, auth, changes, commit, containers, create, df, events, exec, image_archive, image_inspect, image_remove, image_transfer, images, inspect, list, logs, networks, proa, prune, stats, system, top, volumes, wait,
 };
 use crate::host::Host;
 
@@ -20,7 +19,7 @@ pub(crate) async fn route(host: Arc<Host>, call: Call) -> Answer {
         (Method::GET | Method::HEAD, ["_ping"]) => system::ping(),
         (Method::GET, ["version"]) => system::version(),
         (Method::GET, ["info"]) => system::info(&host).await,
-        (Method::POST, ["auth"]) => Err(Failure::not_yet("logging in through the API")),
+        (Method::POST, ["auth"]) => auth::auth(&host, call).await,
         (Method::GET, ["events"]) => events::events(&host, &call),
         (Method::GET, ["system", "df"]) => df::df(&host, &call).await,
 
@@ -44,6 +43,12 @@ pub(crate) async fn route(host: Arc<Host>, call: Call) -> Answer {
         (Method::GET, ["containers", id, "logs"]) => logs::logs(&host, id, &call),
         (Method::POST, ["containers", id, "exec"]) => exec::create(&host, id, call).await,
         (Method::DELETE, ["containers", id]) => containers::remove(&host, id, &call).await,
+        (Method::HEAD, ["containers", id, "archive"]) => archive::stat(&host, id, &call).await,
+        (Method::GET, ["containers", id, "archive"]) => archive::copy_out(&host, id, &call).await,
+        (Method::PUT, ["containers", id, "archive"]) => archive::copy_in(&host, id, call).await,
+        (Method::GET, ["containers", id, "export"]) => archive::export(&host, id).await,
+        (Method::GET, ["containers", id, "changes"]) => changes::changes(&host, id).await,
+        (Method::POST, ["commit"]) => commit::commit(&host, call).await,
         (_, ["containers", id, verb]) => unfinished(&host, id, verb),
         (_, ["containers", id, "attach", "ws"]) => unfinished(&host, id, "attach/ws"),
 
@@ -52,37 +57,50 @@ pub(crate) async fn route(host: Arc<Host>, call: Call) -> Answer {
         (Method::GET, ["exec", id, "json"]) => exec::inspect(&host, id),
 
         (Method::GET, ["images", "json"]) => images::list(&host, &call).await,
-        (Method::POST, ["images", "create"]) => image_transfer::pull(&host, &call).await,
-        (Method::POST, ["images", "load"]) => image_transfer::load(&host, call).await,
-        (Method::POST, ["images", "prune"]) => Err(Failure::not_yet("pruning images")),
-        (Method::GET, ["images", "get" | "search"]) => Err(Failure::not_yet("saving and searching images")),
-        (Method::GET, ["images", name @ .., "json"]) if !name.is_empty() => {
-            images::inspect(&host, &name.join("/")).await
+        (Method::POST, ["images", "create"]) => image_transfer::create(&host, call).await,
+        (Method::POST, ["images", "load"]) => image_archive::load(&host, call).await,
+        (Method::POST, ["images", "prune"]) => image_remove::prune(&host, &call).await,
+        (Method::GET, ["images", "search"]) => Err(Failure::not_yet("searching for images")),
+        (Method::GET, ["images", "get"]) => {
+            image_archive::save(&host, call.query.all("names").map(str::to_owned).collect(), &call).await
         }
-        (Method::GET, ["images", name @ .., "get" | "history"]) if !name.is_empty() => {
-            Err(Failure::not_yet("saving an image and its history"))
+        (Method::GET, ["images", name @ .., "json"]) if !name.is_empty() => {
+            image_inspect::inspect(&host, &name.join("/"), &call).await
+        }
+        (Method::GET, ["images", name @ .., "history"]) if !name.is_empty() => {
+            image_inspect::history(&host, &name.join("/"), &call).await
+        }
+        (Method::GET, ["images", name @ .., "get"]) if !name.is_empty() => {
+            image_archive::save(&host, vec![name.join("/")], &call).await
+        }
+        (Method::GET, ["distribution", name @ .., "json"]) if !name.is_empty() => {
+            image_inspect::distribution(&host, &name.join("/"), &call).await
         }
         (Method::POST, ["images", name @ .., "push"]) if !name.is_empty() => {
             image_transfer::push(&host, &name.join("/"), &call).await
         }
         (Method::POST, ["images", name @ .., "tag"]) if !name.is_empty() => {
-            images::tag(&host, &name.join("/"), &call).await
+            images::tag(&host, &name.join("/"), &call.query).await
         }
         (Method::DELETE, ["images", name @ ..]) if !name.is_empty() => {
-            images::remove(&host, &name.join("/"), &call).await
+            image_remove::remove(&host, &name.join("/"), &call).await
         }
 
         (Method::GET, ["networks"]) => networks::list(&host, &call),
         (Method::GET, ["networks", name]) => networks::inspect(&host, name),
         (Method::POST, ["networks", "prune"]) => networks::prune(),
         (Method::POST | Method::DELETE, ["networks", ..]) => Err(Failure::not_yet("changing networks")),
-        (Method::GET, ["volumes"]) => networks::volumes(),
-        (_, ["volumes", ..]) => Err(Failure::not_yet("volumes")),
+        (Method::GET, ["volumes"]) => volumes::list(&host, &call),
+        (Method::POST, ["volumes", "create"]) => volumes::create(&host, call).await,
+        (Method::POST, ["volumes", "prune"]) => volumes::prune(&host, &call).await,
+        (Method::GET, ["volumes", name]) => volumes::inspect(&host, name),
+        (Method::DELETE, ["volumes", name]) => volumes::remove(&host, name, &call).await,
+        (_, ["volumes", _]) => Err(Failure::not_yet("changing a volume")),
         (Method::POST, ["build", "prune"]) => networks::prune_builds(),
         (
             _,
             [
-                "build" | "commit" | "session" | "grpc" | "plugins" | "swarm" | "services" | "nodes" | "tasks" | "secrets"
+                "build" | "session" | "grpc" | "plugins" | "swarm" | "services" | "nodes" | "tasks" | "secrets"
                 | "configs" | "distribution",
                 ..,
             ],
@@ -96,10 +114,7 @@ pub(crate) async fn route(host: Arc<Host>, call: Call) -> Answer {
 
 /// Verbs that dockerd has and we do not yet; everything else is no page at all.
 fn unfinished(host: &Host, id: &str, verb: &str) -> Answer {
-    const VERBS: [&str; 6] = [
-        "changes",
-        "export",
-        "archive",
+    const VERBS: [&str; 3] = [
         "attach/ws",
         "checkpoints",
         "copy",
