@@ -2,10 +2,30 @@
 //! half-written.
 #![forbid(unsafe_code)]
 
+#[path = "bad_input/archives.rs"]
+mod archives;
+#[path = "bad_input/bombs.rs"]
+mod bombs;
+#[path = "bad_input/configs.rs"]
+mod configs;
+#[path = "bad_input/disk.rs"]
+mod disk;
+#[path = "bad_input/documents.rs"]
+mod documents;
+#[path = "bad_input/entries.rs"]
+mod entries;
 #[path = "bad_input/layers.rs"]
 mod layers;
 #[path = "bad_input/pulls.rs"]
 mod pulls;
+#[path = "bad_input/registries.rs"]
+mod registries;
+#[path = "bad_input/requests.rs"]
+mod requests;
+#[path = "bad_input/server.rs"]
+mod server;
+#[path = "bad_input/state.rs"]
+mod state;
 #[path = "bad_input/wasm.rs"]
 mod wasm;
 
@@ -13,13 +33,26 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use proa_tests::{Isolation, Need, Node, Suite, Under, cases, guest, harness};
+use proa_tests::image::{Image, Recipe};
+use proa_tests::outside::Outside;
+use proa_tests::tarball::Tarball;
+use proa_tests::{Isolation, Need, Node, Output, Suite, Under, cases, guest, harness};
 
 fn main() -> ExitCode {
     harness::main(env!("CARGO_BIN_EXE_proa"), |suite| {
         fill(suite);
-        pulls::fill(suite);
+        archives::fill(suite);
+        bombs::fill(suite);
+        configs::fill(suite);
+        disk::fill(suite);
+        documents::fill(suite);
+        entries::fill(suite);
         layers::fill(suite);
+        pulls::fill(suite);
+        registries::fill(suite);
+        requests::fill(suite);
+        server::fill(suite);
+        state::fill(suite);
         wasm::fill(suite);
     })
 }
@@ -45,6 +78,36 @@ pub(crate) fn nothing_stays(node: &Node, name: &str) -> Result<()> {
     let listed = node.proa(&["ps", "-a", "--format", "{{.Names}}"])?.success()?;
     ensure!(!listed.lines().iter().any(|line| line == name), "`{name}` is listed: {listed}");
     Ok(())
+}
+
+/// An image of two layers: the native probe as its entrypoint, and what means harm.
+pub(crate) fn layered(hostile: Vec<u8>) -> Image {
+    let probe = Tarball::new().file("probe", 0o755, proa_tests::samples::PROBE_LINUX).finish();
+    Image::native(&Recipe { entrypoint: &["/probe"], ..Recipe::default() }, vec![probe, hostile])
+}
+
+/// Refused in one sentence, or taken as meant.
+pub(crate) fn refused_or_prints(output: Output, text: &str) -> Result<()> {
+    if output.code() == Some(0) {
+        ensure!(output.text() == text, "{output}");
+        return Ok(());
+    }
+    output.refused(125, &[]).map(drop)
+}
+
+/// Runs `attack` on a node of its own, whose host must then still answer and have kept its memory within `most` bytes above
+/// what it had.
+pub(crate) fn within_memory(most: u64, attack: impl FnOnce(&Node) -> Result<()>) -> Result<()> {
+    let node = Node::start()?;
+    let host = Outside::new(node.pid()?);
+    node.proa(&["run", "--rm", node.probe()?, "out", "warm"])?.success()?;
+    host.forget_peak();
+    let before = host.peak()?;
+    attack(&node)?;
+    let grown = host.peak()?.saturating_sub(before);
+    ensure!(grown <= most, "the host's memory grew by {} MiB", grown >> 20);
+    node.get("/_ping")?.success()?;
+    node.close()
 }
 
 fn a_missing_bind_source_is_named(under: &Under) -> Result<()> {

@@ -1,5 +1,7 @@
 //! The host as a server: its root, its socket, its end. Listener and shutdown are made by whoever calls.
 
+mod crowd;
+
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -15,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::api;
 use crate::error::{Error, Result};
 use crate::host::{Host, Options as HostOptions};
+use crowd::{Crowd, Place};
 
 /// How `proa host` serves.
 #[derive(Debug, Clone, Default)]
@@ -31,10 +34,13 @@ pub struct Options {
     pub idle_exit: Option<Duration>,
 }
 
-/// Connections served at once; more wait in the kernel's queue.
+/// Connections served at once. For one more the one that has been silent for longest is closed; where none is silent, it waits
+/// in the kernel's queue.
 const CONNECTIONS: usize = 1024;
 /// How long a client may take for a request's head, and a connection may stay idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two attempts to make room.
+const MAKE_ROOM: Duration = Duration::from_millis(100);
 /// How long open answers may take once the server is to go; a `wait` or an attached stream is cut after it.
 const DRAIN: Duration = Duration::from_millis(500);
 
@@ -71,8 +77,9 @@ pub async fn serve(options: Options, shutdown: impl Future<Output = ()> + Send) 
 
 async fn accept(host: &Arc<Host>, listener: &UnixListener, count: &Arc<AtomicUsize>, closing: &watch::Receiver<bool>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let crowd = Arc::new(Crowd::default());
     loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        let Some(permit) = admit(&room, &crowd).await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -83,17 +90,36 @@ async fn accept(host: &Arc<Host>, listener: &UnixListener, count: &Arc<AtomicUsi
             }
         };
         count.fetch_add(1, Ordering::Relaxed);
-        let (host, count, closing) = (host.clone(), count.clone(), closing.clone());
+        let (host, count, closing, place) = (host.clone(), count.clone(), closing.clone(), crowd.enter());
         tokio::spawn(async move {
-            connection(host, stream, closing).await;
+            connection(host, stream, closing, place).await;
             count.fetch_sub(1, Ordering::Relaxed);
             drop(permit);
         });
     }
 }
 
-async fn connection(host: Arc<Host>, stream: UnixStream, mut closing: watch::Receiver<bool>) {
-    let service = hyper::service::service_fn(move |request| api::answer(host.clone(), request));
+/// Room for one more connection, made where there is none.
+async fn admit(room: &Arc<Semaphore>, crowd: &Crowd) -> Option<tokio::sync::OwnedSemaphorePermit> {
+    if let Ok(permit) = room.clone().try_acquire_owned() {
+        return Some(permit);
+    }
+    let mut again = tokio::time::interval(MAKE_ROOM);
+    let mut permit = std::pin::pin!(room.clone().acquire_owned());
+    loop {
+        tokio::select! {
+            permit = permit.as_mut() => return permit.ok(),
+            _ = again.tick() => crowd.make_room(),
+        }
+    }
+}
+
+async fn connection(host: Arc<Host>, stream: UnixStream, mut closing: watch::Receiver<bool>, place: Place) {
+    let asked = |request| {
+        let (host, busy) = (host.clone(), place.busy());
+        async move { api::answer(host, request).await.map(|answer| answer.map(|body| body.with(busy))) }
+    };
+    let service = hyper::service::service_fn(asked);
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -102,6 +128,7 @@ async fn connection(host: Arc<Host>, stream: UnixStream, mut closing: watch::Rec
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         result = connection.as_mut() => return log_end(result),
+        () = place.told_to_leave() => return,
         _ = closing.wait_for(|closing| *closing) => connection.as_mut().graceful_shutdown(),
     }
     log_end(connection.await);

@@ -1,10 +1,9 @@
 //! Layers that climb out of their folder, and others that mean harm: a canary tree beside the root stays as it was.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use proa_tests::canary::Canary;
 use proa_tests::image::{Image, Recipe};
 use proa_tests::shelf::Shelf;
 use proa_tests::tarball::{Kind, Tarball};
@@ -17,44 +16,10 @@ pub(crate) fn fill(suite: &mut Suite) {
     suite.add(&[], cases![a_layer_that_is_no_archive_is_refused, a_bomb_in_a_layer_s_size_field_is_refused]);
 }
 
-/// Paths, modes, owners, sizes, times and content of everything below a folder.
-fn snapshot(folder: &Path) -> Result<Vec<String>> {
-    let mut seen = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(&next)?.flatten() {
-            let (path, data) = (entry.path(), entry.metadata()?);
-            if data.is_dir() {
-                folders.push(path.clone());
-            }
-            let content = if data.is_file() { fs::read(&path)? } else { Vec::new() };
-            seen.push(format!(
-                "{} {:o} {} {} {} {content:?}",
-                path.display(),
-                data.mode(),
-                data.uid(),
-                data.nlink(),
-                data.mtime()
-            ));
-        }
-    }
-    seen.sort();
-    Ok(seen)
-}
-
-/// A tree outside of the root that no layer may reach.
-fn canary(node: &Node) -> Result<PathBuf> {
-    let folder = node.scratch().join("canary");
-    fs::create_dir_all(folder.join("inner"))?;
-    fs::write(folder.join("file"), "sings")?;
-    fs::write(folder.join("inner/file"), "sings too")?;
-    Ok(folder)
-}
-
 fn layers_that_climb_out_touch_nothing_outside() -> Result<()> {
     let (node, shelf) = (Node::start()?, Shelf::open()?);
-    let outside = canary(&node)?;
-    let name = guest::path(&outside)?;
+    let canary = Canary::beside(&node)?;
+    let name = canary.path();
     // From ROOT/layers/sha256-.../ three steps up lie beside the root; more cost nothing.
     let up = "../".repeat(12);
     let climbing = format!("{up}{}", name.trim_start_matches('/'));
@@ -78,7 +43,6 @@ fn layers_that_climb_out_touch_nothing_outside() -> Result<()> {
         ("opaque", tar().symlink("way", name).file("way/.wh..wh..opq", 0o644, b"")),
         ("chmod", tar().symlink("way", name).entry("way", 0o777, &Kind::Folder)),
     ];
-    let before = snapshot(&outside)?;
     for (kind, layer) in evil {
         let layer = layer.file("probe", 0o755, proa_tests::samples::PROBE_LINUX).finish();
         let recipe = Recipe { entrypoint: &["/probe"], ..Recipe::default() };
@@ -90,7 +54,7 @@ fn layers_that_climb_out_touch_nothing_outside() -> Result<()> {
         } else {
             output.refused(125, &[])?;
         }
-        ensure!(snapshot(&outside)? == before, "`{kind}` reached outside");
+        canary.sings().with_context(|| format!("`{kind}` reached outside"))?;
         let strangers: Vec<_> = fs::read_dir(node.root().join("layers"))?.flatten().map(|e| e.file_name()).collect();
         let odd = strangers.iter().any(|name| !name.to_string_lossy().starts_with("sha256-"));
         ensure!(!odd, "`{kind}` left {strangers:?} among the layers");

@@ -12,6 +12,7 @@ pub mod api;
 pub mod canary;
 pub mod command;
 pub mod container;
+pub mod created;
 pub mod docker;
 pub mod guest;
 pub mod harness;

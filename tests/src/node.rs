@@ -117,12 +117,42 @@ impl Node {
     /// # Errors
     /// As [`wake`](Node::wake).
     pub fn wake_with(&self, flags: &[&str]) -> Result<()> {
+        let line = ["host", "--root", self.text(&self.root), "--socket", self.text(&self.socket)];
+        let mut command = self.command(&line);
+        command.args(flags);
+        self.wake_by(&mut command)
+    }
+
+    /// As [`wake_with`](Node::wake_with) for a root that is a disk of its own, in the host's memory and of `megabytes`: it is
+    /// mounted for the host alone, and gone with the last process of the node. The node must stand [`below`](Node::below) a
+    /// folder.
+    ///
+    /// # Errors
+    /// As [`wake`](Node::wake).
+    pub fn wake_on_disk(&self, megabytes: u32) -> Result<()> {
+        let disk = self.root.parent().context("a root has a parent")?;
+        let mount = format!("mount -t tmpfs -o size={megabytes}m,mode=0755 disk \"$1\" && shift && exec \"$@\"");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", &mount, "sh", self.text(disk)]);
+        command.arg(harness::program());
+        command.args(["host", "--root", self.text(&self.root), "--socket", self.text(&self.socket)]);
+        self.own_home(&mut command);
+        self.wake_by(&mut command)
+    }
+
+    /// A path as the host sees it.
+    ///
+    /// # Errors
+    /// When the host does not run.
+    pub fn seen_by_host(&self, path: &Path) -> Result<PathBuf> {
+        Ok(PathBuf::from(format!("/proc/{}/root", self.pid()?)).join(path.strip_prefix("/")?))
+    }
+
+    fn wake_by(&self, command: &mut Command) -> Result<()> {
         let mut host = self.host();
         ensure!(host.is_none(), "the host runs already");
         let log = File::options().create(true).append(true).open(self.log())?;
-        let mut child = self
-            .command(&["host", "--root", self.text(&self.root), "--socket", self.text(&self.socket)])
-            .args(flags)
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -168,6 +198,15 @@ impl Node {
             bail!("the host did not end within 20 s; {}", self.said());
         }
         Ok(child.wait()?.code())
+    }
+
+    /// Waits for the end of a host that was told to stop by a command.
+    ///
+    /// # Errors
+    /// When it was not running or does not end.
+    pub fn forget(&self) -> Result<()> {
+        let mut child = self.host().take().context("the host does not run")?;
+        self.reap(&mut child).map(drop)
     }
 
     /// SIGKILL to the host and a new one in its place.

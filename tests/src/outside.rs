@@ -55,6 +55,20 @@ impl Outside {
         Ok(u64::from_str_radix(&self.status("CapEff")?, 16)?)
     }
 
+    /// The most memory it has had since [`forget_peak`](Outside::forget_peak), in bytes.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn peak(self) -> Result<u64> {
+        let kib = self.status("VmHWM")?;
+        Ok(kib.trim_end_matches("kB").trim().parse::<u64>()? << 10)
+    }
+
+    /// Begins a new measurement of the peak, where the machine allows it (proc(5), `clear_refs`).
+    pub fn forget_peak(self) {
+        let _ = fs::write(self.file("clear_refs"), "5");
+    }
+
     /// Its id in the namespaces it stands in, outermost first.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! proa's own registry server, in this process, on loopback: the honest other end of a push and a pull.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result};
@@ -16,7 +17,7 @@ pub struct Registry {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Registry {
@@ -25,7 +26,14 @@ impl Registry {
     /// # Errors
     /// When no port or folder can be had.
     pub fn start() -> Result<Registry> {
-        let folder = tempfile::Builder::new().prefix("proa-test-registry-").tempdir()?;
+        Registry::over(tempfile::Builder::new().prefix("proa-test-registry-").tempdir()?)
+    }
+
+    /// Serves what lies in `folder`.
+    ///
+    /// # Errors
+    /// As [`start`](Registry::start).
+    pub fn over(folder: TempDir) -> Result<Registry> {
         let server = Server::open(folder.path())?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).context("binding a port of loopback")?;
@@ -39,12 +47,19 @@ impl Registry {
                 eprintln!("the test's registry ended: {error}");
             }
         });
-        Ok(Registry { address, stop: Some(stop), thread: Some(thread), _folder: folder })
+        Ok(Registry { address, stop: Some(stop), thread: Some(thread), folder })
     }
 
     /// `127.0.0.1:PORT`.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+}
+
+impl Registry {
+    /// Where its content lies.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 }
 

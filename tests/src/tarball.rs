@@ -39,7 +39,7 @@ impl Tarball {
     /// # Panics
     /// When a name is longer than the 100 bytes of a ustar header.
     #[must_use]
-    pub fn entry(mut self, name: &str, mode: u32, kind: &Kind<'_>) -> Tarball {
+    pub fn entry(self, name: &str, mode: u32, kind: &Kind<'_>) -> Tarball {
         let (flag, link, data, device): (u8, &str, &[u8], (u32, u32)) = match kind {
             Kind::File(data) => (b'0', "", data, (0, 0)),
             Kind::Hardlink(target) => (b'1', target, &[], (0, 0)),
@@ -48,10 +48,42 @@ impl Tarball {
             Kind::Folder => (b'5', "", &[], (0, 0)),
             Kind::Fifo => (b'6', "", &[], (0, 0)),
         };
-        self.bytes.extend_from_slice(&header(name, mode, flag, link, data.len(), device));
+        let (name, link, size) = (name.as_bytes(), link.as_bytes(), data.len() as u64);
+        self.header(&Header { name, mode, flag, link, size, device, owner: 0 }, data)
+    }
+
+    /// Adds a header as it is, and `data` behind it, whatever the header says of its size.
+    ///
+    /// # Panics
+    /// When a name is longer than the 100 bytes of a ustar header.
+    #[must_use]
+    pub fn header(mut self, header: &Header<'_>, data: &[u8]) -> Tarball {
+        self.bytes.extend_from_slice(&header.block());
         self.bytes.extend_from_slice(data);
         self.bytes.resize(self.bytes.len().next_multiple_of(BLOCK), 0);
         self
+    }
+
+    /// Adds a PAX header for the entry that follows.
+    #[must_use]
+    pub fn pax(self, records: &[(&str, &[u8])]) -> Tarball {
+        let mut content = Vec::new();
+        for (key, value) in records {
+            let rest = key.len() + value.len() + 3;
+            // The length counts its own digits.
+            let length = (1..).map(|digits| rest + digits).find(|length| rest + length.to_string().len() == *length);
+            content.extend_from_slice(format!("{} {key}=", length.unwrap_or_default()).as_bytes());
+            content.extend_from_slice(value);
+            content.push(b'\n');
+        }
+        self.extended(b'x', &content)
+    }
+
+    /// Adds an extended header of any type: `x` and `g` are PAX's, `L` and `K` GNU's long names.
+    #[must_use]
+    pub fn extended(self, flag: u8, content: &[u8]) -> Tarball {
+        let header = Header { name: b"extended", flag, size: content.len() as u64, ..Header::default() };
+        self.header(&header, content)
     }
 
     /// Adds a file.
@@ -72,6 +104,11 @@ impl Tarball {
         self.entry(name, 0o777, &Kind::Symlink(target))
     }
 
+    /// What there is so far, without an end.
+    pub fn so_far(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// The archive with its two closing blocks.
     pub fn finish(mut self) -> Vec<u8> {
         self.bytes.resize(self.bytes.len() + 2 * BLOCK, 0);
@@ -79,25 +116,48 @@ impl Tarball {
     }
 }
 
-fn header(name: &str, mode: u32, flag: u8, link: &str, size: usize, device: (u32, u32)) -> [u8; BLOCK] {
-    assert!(name.len() <= 100 && link.len() <= 100, "longer than a ustar header holds: `{name}` -> `{link}`");
-    let mut block = [0; BLOCK];
-    let mut put = |at: usize, text: &[u8]| block[at..at + text.len()].copy_from_slice(text);
-    put(0, name.as_bytes());
-    put(100, format!("{mode:07o}").as_bytes());
-    put(108, b"0000000");
-    put(116, b"0000000");
-    put(124, format!("{size:011o}").as_bytes());
-    put(136, b"00000000000");
-    put(148, b"        ");
-    put(156, &[flag]);
-    put(157, link.as_bytes());
-    put(257, b"ustar\x0000");
-    put(329, format!("{:07o}", device.0).as_bytes());
-    put(337, format!("{:07o}", device.1).as_bytes());
-    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    block
+/// A ustar header, field by field, for what no [`Kind`] says.
+#[derive(Debug, Clone, Copy)]
+pub struct Header<'a> {
+    pub name: &'a [u8],
+    pub mode: u32,
+    /// User and group.
+    pub owner: u32,
+    pub flag: u8,
+    pub link: &'a [u8],
+    /// What it announces.
+    pub size: u64,
+    pub device: (u32, u32),
+}
+
+impl Default for Header<'_> {
+    fn default() -> Self {
+        Header { name: b"", mode: 0o644, owner: 0, flag: b'0', link: b"", size: 0, device: (0, 0) }
+    }
+}
+
+impl Header<'_> {
+    /// Its 512 bytes.
+    fn block(&self) -> [u8; BLOCK] {
+        assert!(self.name.len() <= 100 && self.link.len() <= 100, "longer than a ustar header holds: {self:?}");
+        let mut block = [0; BLOCK];
+        let mut put = |at: usize, text: &[u8]| block[at..at + text.len()].copy_from_slice(text);
+        put(0, self.name);
+        put(100, format!("{:07o}", self.mode).as_bytes());
+        put(108, format!("{:07o}", self.owner).as_bytes());
+        put(116, format!("{:07o}", self.owner).as_bytes());
+        put(124, format!("{:011o}", self.size).as_bytes());
+        put(136, b"00000000000");
+        put(148, b"        ");
+        put(156, &[self.flag]);
+        put(157, self.link);
+        put(257, b"ustar\x0000");
+        put(329, format!("{:07o}", self.device.0).as_bytes());
+        put(337, format!("{:07o}", self.device.1).as_bytes());
+        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        block
+    }
 }
 
 /// `bytes` as gzip.
@@ -107,5 +167,16 @@ fn header(name: &str, mode: u32, flag: u8, link: &str, size: usize, device: (u32
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).expect("a vector takes all that is written");
+    encoder.finish().expect("a vector takes all that is written")
+}
+
+/// `head`, and then `piece` so many times, as gzip: what is long only once it is unpacked.
+///
+/// # Panics
+/// Never: a vector takes all that is written.
+pub fn repeated(head: &[u8], piece: &[u8], times: usize) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(head).expect("a vector takes all that is written");
+    (0..times).for_each(|_| encoder.write_all(piece).expect("a vector takes all that is written"));
     encoder.finish().expect("a vector takes all that is written")
 }

@@ -28,10 +28,13 @@ pub(crate) async fn request(call: Call) -> Result<Request, Failure> {
     parse(&call.query, &body::read(call.body).await?)
 }
 
-fn parse(query: &Query, bytes: &[u8]) -> Result<Request, Failure> {
+/// Reads name, platform and body from their bytes.
+pub(crate) fn parse(query: &Query, bytes: &[u8]) -> Result<Request, Failure> {
     let invalid = |error: serde_json::Error| Failure::bad_request(format!("invalid JSON: {error}"));
     let mut value: Value = serde_json::from_slice(bytes).map_err(invalid)?;
     let isolation = take_isolation(&mut value);
+    words::check(&value)?;
+    words::unfold(&mut value);
     let body: ContainerCreateBody = serde_json::from_value(value).map_err(invalid)?;
     if body.image.as_deref().unwrap_or_default().is_empty() {
         return Err(Failure::bad_request("no image specified"));
@@ -40,6 +43,8 @@ fn parse(query: &Query, bytes: &[u8]) -> Result<Request, Failure> {
     let name = text("name").map(|name| name.strip_prefix('/').map(str::to_owned).unwrap_or(name));
     Ok(Request::new(name, text("platform"), isolation, body))
 }
+
+mod words;
 
 /// Takes `HostConfig.Isolation` out: the generated type knows Windows' values only.
 fn take_isolation(value: &mut Value) -> String {
@@ -66,6 +71,37 @@ mod tests {
         let request = parse(&Query::parse("name=%2Fx"), body.as_bytes()).unwrap();
         assert_eq!((request.isolation.as_str(), request.name.as_deref()), ("wasm", Some("x")));
         assert_eq!(request.host_config.auto_remove, Some(true));
+    }
+
+    #[test]
+    fn a_command_may_be_one_word_and_no_network_is_a_network_mode() {
+        let body = r#"{"Image":"x","Cmd":"sh","Entrypoint":["a"],"NetworkDisabled":true}"#;
+        let request = parse(&Query::default(), body.as_bytes()).unwrap();
+        assert_eq!(request.config.cmd, Some(vec!["sh".to_owned()]));
+        assert_eq!(request.host_config.network_mode.as_deref(), Some("none"));
+    }
+
+    #[test]
+    fn words_that_docker_does_not_know_are_refused_in_its_own() {
+        let check = |host: &str, expected: &str| {
+            let body = format!("{{\"Image\":\"x\",{host}}}");
+            let failure = parse(&Query::default(), body.as_bytes()).unwrap_err();
+            assert_eq!((failure.status.as_u16(), failure.message.as_str()), (400, expected), "{host}");
+        };
+        check(
+            r#""HostConfig":{"RestartPolicy":{"Name":"sometimes"}}"#,
+            "invalid restart policy: unknown policy 'sometimes'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
+        );
+        check(r#""HostConfig":{"CgroupnsMode":"odd"}"#, "invalid cgroup namespace mode: odd");
+        check(r#""HostConfig":{"Mounts":[{"Type":"odd"}]}"#, "invalid mount config for type \"odd\": mount type unknown");
+        check(
+            r#""NetworkingConfig":{"EndpointsConfig":{"bridge":{"IPAMConfig":{"IPv4Address":"10.0.0.9"}}}}"#,
+            "invalid config for network bridge: invalid endpoint settings:\nuser specified IP address is supported for user-defined networks only",
+        );
+        check(
+            r#""NetworkingConfig":{"EndpointsConfig":{"bridge":{"MacAddress":"02:42:ac:11:65:43"}}}"#,
+            "--mac-address is not supported: a container's networks have no hardware of their own yet",
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! runtimes hold what *is*.
 //!
 //! ```text
-//! containers/<id>/container.json    this record, whole or absent (written beside, then renamed)
+//! containers/<id>/container.json    this record and its seal, whole or absent (written beside, then renamed)
 //! containers/<id>/log               its output (see `log.rs`)
 //! containers/<id>/{hostname,hosts,resolv.conf}   bound into a native container
 //! containers/<id>/scratch/          the runtime's own folder: upper and work
@@ -14,10 +14,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use bollard_stubs::models::{ContainerConfig, HostConfig};
+use proa_registry::Digest;
 use proa_sandbox::{Artifact, Isolation, ModuleKind};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::healing::restart::Restarts;
 use crate::state::status::Status;
 
 /// The record's file in a container's folder.
@@ -58,6 +60,60 @@ pub struct Record {
     /// Why it ended or could not start, where there is more to say than a number.
     pub error: String,
     pub ports: Vec<Published>,
+    /// What its restart policy has done and must know.
+    #[serde(default)]
+    pub restarts: Restarts,
+    /// The request's label of that meaning.
+    #[serde(default)]
+    pub restart_on_unhealthy: bool,
+    /// Its volumes, made at its creation.
+    #[serde(default)]
+    pub volumes: Vec<VolumeMount>,
+    /// What `--volumes-from` brought besides volumes.
+    #[serde(default)]
+    pub inherited: Vec<BindMount>,
+}
+
+/// One `-v`, `--dir` or `--mount type=bind`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindMount {
+    /// Absolute, on the node.
+    pub source: String,
+    /// Absolute inside, but for a Wasm guest, whose preopened directories may have any name.
+    pub target: String,
+    pub read_only: bool,
+    /// The options as typed, for inspect.
+    pub mode: String,
+    /// `private`, `rprivate`, `shared`, ..; `rprivate` by default.
+    pub propagation: String,
+    /// What is mounted beneath the source stays behind.
+    pub shallow: bool,
+}
+
+/// One volume of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeMount {
+    pub name: String,
+    /// The volume's files on the node.
+    pub data: PathBuf,
+    /// Relative to `data`; empty for all of it.
+    pub subpath: String,
+    /// As [`BindMount::target`].
+    pub target: String,
+    pub read_only: bool,
+    /// The options as typed, for inspect.
+    pub mode: String,
+    /// It has no name of its own and goes with `rm -v` and `--rm`.
+    pub anonymous: bool,
+    /// It is still to get what the image has at the target.
+    pub fill: bool,
+}
+
+impl VolumeMount {
+    /// What is mounted, by its name on the node. Of a subpath only for showing: links in it are a guest's.
+    pub fn source(&self) -> PathBuf {
+        if self.subpath.is_empty() { self.data.clone() } else { self.data.join(&self.subpath) }
+    }
 }
 
 /// Who runs inside, as numbers: names were looked up in the image once, at creation.
@@ -106,7 +162,12 @@ impl Record {
     pub fn read(folder: &Path) -> Result<Option<Record>> {
         let path = folder.join(FILE);
         match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| Error::ReadRecord { path, source }),
+            Ok(bytes) => match sealed(&bytes) {
+                Some(json) => {
+                    serde_json::from_slice(json).map(Some).map_err(|source| Error::ReadRecord { path, source })
+                }
+                None => Err(Error::DamagedRecord(path)),
+            },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(Error::File { attempt: "read", path, source }),
         }
@@ -119,7 +180,10 @@ impl Record {
     /// the disk is reconciled like any other: what it says runs and is nowhere has exited, its code unknown.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let temporary = folder.join("container.json.new");
-        let bytes = serde_json::to_vec(self).map_err(|source| Error::ReadRecord { path: temporary.clone(), source })?;
+        let mut bytes =
+            serde_json::to_vec(self).map_err(|source| Error::ReadRecord { path: temporary.clone(), source })?;
+        let seal = seal(&bytes);
+        bytes.extend_from_slice(seal.as_bytes());
         let write = || -> std::io::Result<()> {
             fs::File::create(&temporary)?.write_all(&bytes)?;
             fs::rename(&temporary, folder.join(FILE))
@@ -130,5 +194,42 @@ impl Record {
     /// The port table's entry for inspect: whether this container can be reached from outside.
     pub fn is_http(&self) -> bool {
         matches!(self.content, Content::Module { kind: ModuleKind::Http, .. })
+    }
+}
+
+/// The line behind a record: a disk that changed one byte of a command must not have it run.
+fn seal(json: &[u8]) -> String {
+    format!("\n{}\n", Digest::sha256_of(json))
+}
+
+/// The JSON of a record's file, if its seal fits. Records of before there were seals have none.
+fn sealed(bytes: &[u8]) -> Option<&[u8]> {
+    // No newline is written within the JSON, so the first one ends it.
+    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return Some(bytes) };
+    let (json, rest) = bytes.split_at(end);
+    (rest == seal(json).as_bytes()).then_some(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_with_a_changed_byte_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = crate::spec::tests::record(Isolation::Linux);
+        record.write(folder.path()).unwrap();
+        let path = folder.path().join(FILE);
+        let whole = fs::read(&path).unwrap();
+        assert_eq!(Record::read(folder.path()).unwrap().unwrap().id, record.id);
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            fs::write(&path, &changed).unwrap();
+            assert!(Record::read(folder.path()).is_err(), "byte {at}");
+        }
+        let json = &whole[..whole.iter().position(|byte| *byte == b'\n').unwrap()];
+        fs::write(&path, json).unwrap();
+        assert!(Record::read(folder.path()).is_ok(), "a record of before there were seals");
     }
 }

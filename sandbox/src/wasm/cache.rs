@@ -304,12 +304,14 @@ mod tests {
         let cache = Cache::open(&folder).unwrap();
         let never = |_code: OwnedFd, _report: OwnedFd| std::future::pending();
         let mut request = Box::pin(cache.get("sha256:aa", never));
-        let soon = std::future::poll_fn(|context| {
+        let compiling = std::future::poll_fn(|context| {
             assert!(request.as_mut().poll(context).is_pending());
-            std::task::Poll::Ready(())
+            match cache.compiling.lock().unwrap().len() {
+                1 => std::task::Poll::Ready(()),
+                _ => std::task::Poll::Pending,
+            }
         });
-        soon.await;
-        assert_eq!(cache.compiling.lock().unwrap().len(), 1);
+        compiling.await;
         drop(request);
         assert_eq!(cache.compiling.lock().unwrap().len(), 0);
         fs::remove_dir_all(folder).unwrap();
