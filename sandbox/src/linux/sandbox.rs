@@ -163,7 +163,7 @@ impl Sandbox {
     ) -> Result<Sandbox> {
         let id = format!("{}/{exec_id}", self.inner.id);
         let making = self.clone().make_exec(id.clone(), process.clone(), seccomp.cloned(), stdin);
-        made_in_time(&id, making).await
+        made_in_time(&id, making, self.inner.runtime.abandon(&id)).await
     }
 
     async fn make_exec(
