@@ -2,7 +2,7 @@
 //! resolve, allow, admit, prepare, record; then admit, plan, create, start, supervise.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use proa_registry::Platform;
 use proa_sandbox::{Availability, Kind, Runtimes};
@@ -10,21 +10,38 @@ use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, watch};
 
 use crate::error::{Error, Result};
 use crate::events::Events;
+use crate::healing::RESTART_LABEL;
+use crate::healing::restart::Restarts;
 use crate::images::{self, Images};
 use crate::permit::Account;
 use crate::policy::{DEFAULT_TENANT, Policy, asked_isolation};
-use crate::request::{Request, TENANT_LABEL, merge};
+use crate::request::{Request, TENANT_LABEL, check_wasm_entrypoint, merge};
 use crate::state::record::{Content, User};
 use crate::state::{Container, Log, Record, Status, Table, table};
 use crate::timestamp::unix_nanos;
-use crate::{checks, ports, scheduler, spec, supervisor};
+use crate::volumes::Volumes;
+use crate::spec::namespaces::Joined;
+use crate::{checks, logging, ports, scheduler, spec, supervisor};
 
+pub mod disk;
+pub mod commit;
 mod end;
 pub mod exec;
+pub mod files;
+mod heal;
+mod health;
+mod join;
 mod name;
 mod open;
+mod pause;
+mod prune;
+mod rename;
+mod restart;
+mod update;
+pub mod volumes;
 
 pub use end::Condition;
+pub(crate) use end::parse_signal;
 
 /// How a host is opened.
 #[derive(Debug, Clone, Default)]
@@ -46,12 +63,16 @@ pub struct Host {
     pub images: Images,
     pub containers: Table,
     pub execs: exec::Execs,
+    pub volumes: Volumes,
     pub events: Events,
     account: Account,
     policy: Policy,
     /// Empty once the host was told to stop everything.
     runtimes: RwLock<Option<Runtimes>>,
     availability: OnceCell<Vec<Availability>>,
+    /// A sentence for each container whose record could not be read.
+    damaged: Mutex<Vec<String>>,
+    counted: disk::Counted,
     /// True once everything was stopped and the server may go.
     stopped: watch::Sender<bool>,
 }
@@ -67,11 +88,24 @@ impl Host {
     /// Makes a container; nothing runs yet.
     pub async fn create(&self, request: Request) -> Result<Created> {
         let runtimes = self.runtimes().await?;
-        let (record, _lease) = self.lower(&request, &runtimes, true).await?;
+        let (mut record, _lease) = self.lower(&request, &runtimes, true).await?;
+        let offers = runtimes.offers();
         // It looks at bind sources: a dead network mount stops the thread that asks.
-        let checked = move || checks::check(&record).map(|warnings| (record, warnings));
-        let (record, warnings) = images::run_blocking(checked).await?;
-        let container = self.record(record, request.name.as_deref())?;
+        let checked = move || checks::check(&mut record, &offers).map(|warnings| (record, warnings));
+        let (mut record, mut warnings) = images::run_blocking(checked).await?;
+        let volumes = self.take_volumes(&mut record, &mut warnings).await?;
+        let container = match self.record(record, request.name.as_deref()) {
+            Ok(container) => container,
+            Err(error) => {
+                self.give_back(volumes).await;
+                return Err(error);
+            }
+        };
+        if let Err(error) = self.fill_volumes(&container).await {
+            drop(volumes);
+            self.remove_with(&container, false, true).await?;
+            return Err(error);
+        }
         self.events.container(&container, "create", &[]);
         Ok(Created { container, warnings })
     }
@@ -79,16 +113,21 @@ impl Host {
     /// Lets a container run; answers once its program has begun.
     pub async fn start(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
         let _turn = container.turn.lock().await;
-        if container.status() == Status::Running {
-            return Err(Error::NotModified);
+        match container.status() {
+            Status::Running | Status::Restarting => return Err(Error::NotModified),
+            Status::Paused => {
+                let sentence = "cannot start a paused container, try unpause instead";
+                return Err(Error::Conflict(sentence.to_owned()));
+            }
+            _ => {}
         }
         supervisor::until_free(container).await;
-        if container.with(|record| record.host_config.auto_remove == Some(true)) && container.news().borrow().exits > 0
-        {
+        let auto_remove = container.with(|record| record.host_config.auto_remove == Some(true));
+        if auto_remove && !container.is_kept() && container.news().borrow().exits > 0 {
             // Its supervisor removes it now, and has given its name away already.
             return Err(Error::Conflict(format!("container {} is marked for removal", container.id())));
         }
-        match self.launch(container).await {
+        match self.launch(container, true).await {
             Ok(()) => Ok(()),
             Err(error) => {
                 let error = supervisor::explain_start(error, container);
@@ -101,10 +140,11 @@ impl Host {
     /// The plan of what `request` would run, as text; runs nothing.
     pub async fn plan(&self, request: Request) -> Result<String> {
         let runtimes = self.runtimes().await?;
-        let (record, _lease) = self.lower(&request, &runtimes, false).await?;
-        let checked = move || checks::check(&record).map(|_| record);
+        let (mut record, _lease) = self.lower(&request, &runtimes, false).await?;
+        let offers = runtimes.offers();
+        let checked = move || checks::check(&mut record, &offers).map(|_| record);
         let record = images::run_blocking(checked).await?;
-        let workload = spec::workload(&record, &self.folder(&record.id))?;
+        let workload = spec::workload(&record, &self.folder(&record.id), Joined::SUPPOSED)?;
         runtimes.plan(&workload).map_err(|source| Error::Sandbox {
             attempt: "plan",
             container: request.image(),
@@ -123,6 +163,11 @@ impl Host {
         self.account.numbers()
     }
 
+    /// What is wrong with this host's books, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Where everything lies.
     pub fn root(&self) -> &Path {
         &self.root
@@ -133,9 +178,9 @@ impl Host {
         self.stopped.subscribe()
     }
 
-    /// The containers that run now.
+    /// The containers that run now, or will in a moment.
     pub fn running(&self) -> usize {
-        self.containers.all().iter().filter(|container| container.status() == Status::Running).count()
+        self.containers.all().iter().filter(|container| container.status().is_active()).count()
     }
 
     /// Request to record: resolve, allow, admit, prepare. The lease keeps the image until the record names it. What is
@@ -170,7 +215,11 @@ impl Host {
             return Err(Error::Admit(scheduler::never_fits(demand, self.account.numbers().0)));
         }
 
+        if isolation.is_wasm() {
+            check_wasm_entrypoint(&image.config, &request.config)?;
+        }
         let mut config = merge(&image.config, &request.config)?;
+        self.images.extras(&image, &image_name).await?.put_below(&mut config, request);
         let content = self.images.content(&image, &image_name, runtimes).await?;
         let user = self.user(&image.descriptor.digest, &content, request, &config).await?;
         if isolation.is_wasm() && config.entrypoint.as_ref().is_none_or(Vec::is_empty) {
@@ -199,7 +248,12 @@ impl Host {
             oom_killed: false,
             error: String::new(),
             ports: Vec::new(),
+            volumes: Vec::new(),
+            inherited: Vec::new(),
+            restarts: Restarts::default(),
+            restart_on_unhealthy: request.label(RESTART_LABEL) == Some("true"),
         };
+        self.policy.permit(&record.tenant, &spec::powers::asked(&record)?)?;
         Ok((record, lease))
     }
 
@@ -232,6 +286,7 @@ impl Host {
             None => name::reserve_some(&self.containers, &record.id)?,
         };
         let folder = self.folder(&record.id);
+        let limits = logging::limits(&record.host_config)?;
         let made = || -> Result<()> {
             // Environments hold passwords, and an id is no secret: whoever looks at cgroups sees it.
             std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
@@ -247,25 +302,32 @@ impl Host {
             let _ = proa_registry::remove_tree(&folder);
             return Err(error);
         }
-        let log = Log::new(folder.join("log"));
+        let log = Log::new(folder.join("log")).within(limits);
         let container = Arc::new(Container::new(record, folder, log));
         self.containers.insert(container.clone());
         Ok(container)
     }
 
-    async fn launch(self: &Arc<Self>, container: &Arc<Container>) -> Result<()> {
+    async fn launch(self: &Arc<Self>, container: &Arc<Container>, by_hand: bool) -> Result<()> {
         let runtimes = self.runtimes().await?;
-        let record = container.record();
+        // One whose host was killed before it had filled them.
+        self.fill_volumes(container).await?;
+        let mut record = container.record();
+        let _subpaths = files::hold_subpaths(&mut record)?;
         let permit = self.account.admit(record.demand)?;
-        let workload = spec::workload(&record, container.folder())?;
+        let joined = self.join(&record)?;
+        let workload = spec::workload(&record, container.folder(), joined)?;
         let (listeners, ports) = ports::open(&ports::wanted(&record.host_config)?)?;
         let failed = |source| Error::Sandbox { attempt: "start container", container: record.id.clone(), source };
         let sandbox = runtimes.create(&workload, listeners).await.map_err(failed)?;
         container.hold(sandbox.clone());
+        self.still_joined(&record, joined)?;
         sandbox.start().await.map_err(failed)?;
         // Recorded after the start, while the guest already runs: a host that dies in between is told by the runtime.
-        container.begin(sandbox.pid(), ports)?;
+        container.begin(sandbox.pid(), ports, by_hand)?;
+        self.tell_of_mounts("mount", container);
         self.events.container(container, "start", &[]);
+        container.charge(permit.share());
         tokio::spawn(supervisor::supervise(self.clone(), container.clone(), sandbox, permit));
         Ok(())
     }
@@ -275,11 +337,7 @@ impl Host {
         if let Some(sandbox) = container.sandbox() {
             supervisor::delete(container, &sandbox).await;
         }
-        let code = match error {
-            Error::StartProgram { code, .. } => *code,
-            _ => 128,
-        };
-        if let Err(error) = container.fail_start(code, &error.sentence()) {
+        if let Err(error) = container.fail_start(start_code(error), &error.sentence()) {
             tracing::warn!(container = container.id(), "{}", error.sentence());
         }
         // A client that waits by events would otherwise wait for ever.
@@ -303,6 +361,14 @@ impl Request {
     /// The image asked for.
     pub fn image(&self) -> String {
         self.config.image.clone().unwrap_or_default()
+    }
+}
+
+/// The exit code of a container that could not start.
+fn start_code(error: &Error) -> u8 {
+    match error {
+        Error::StartProgram { code, .. } => *code,
+        _ => 128,
     }
 }
 

@@ -5,14 +5,20 @@
 
 pub mod api;
 pub mod checks;
+pub mod detach;
 pub mod error;
 pub mod events;
+pub mod healing;
+pub mod files;
 pub mod host;
 pub mod images;
+pub mod instructions;
+pub mod logging;
 pub mod network;
 pub mod permit;
 pub mod policy;
 pub mod ports;
+pub mod processes;
 pub mod request;
 pub mod scheduler;
 pub mod serve;
@@ -20,6 +26,7 @@ pub mod spec;
 pub mod state;
 pub mod supervisor;
 pub mod timestamp;
+pub mod volumes;
 
 pub use error::{Error, Result};
 pub use host::Host;

@@ -16,8 +16,12 @@ use crate::timestamp::unix_nanos;
 /// guest was ended by force.
 const DISK_PAUSE: Duration = Duration::from_millis(250);
 
-/// Sees a started container to its end.
+/// How often a record is offered to a disk that had no room for it.
+const RECORD_PAUSE: Duration = Duration::from_secs(1);
+
+/// Sees a started container to its end, and on to its next run where it is to have one.
 pub async fn supervise(host: Arc<Host>, container: Arc<Container>, sandbox: Sandbox, permit: Permit) {
+    host.watch_health(&container);
     // All it printed is in the log before anybody hears that it ended.
     let over = AtomicBool::new(false);
     let ending = async {
@@ -34,29 +38,61 @@ pub async fn supervise(host: Arc<Host>, container: Arc<Container>, sandbox: Sand
         );
     }
     drop(permit);
-    let auto_remove = container.with(|record| record.host_config.auto_remove == Some(true));
+    let auto_remove = container.with(|record| record.host_config.auto_remove == Some(true)) && !container.is_kept();
     if auto_remove {
         // Whoever is told of the end may use the name at once.
         let name = container.with(|record| record.name.clone());
         host.containers.release(&name, container.id());
     }
     // A record that is about to go needs no rewriting: the runtime keeps the status until it is acknowledged.
-    if let Err(error) = container.end(&exit, !auto_remove) {
-        tracing::error!(container = container.id(), "{}", error.sentence());
+    let (pause, written) = container.end(&exit, !auto_remove);
+    if let Err(error) = written {
+        write_later(&container, &error);
+    }
+    if exit.oom_killed {
+        host.events.container(&container, "oom", &[]);
     }
     died(&host, &container);
     delete(&container, &sandbox).await;
+    host.tell_of_mounts("unmount", &container);
     if auto_remove {
         host.discard(&container).await;
-    } else {
-        container.log().rest();
+        return;
+    }
+    container.log().rest();
+    if let Some(pause) = pause {
+        host.revive(&container, pause);
     }
 }
 
 /// Tells that a run is over; 255 stands for a code nobody knows.
 pub fn died(host: &Host, container: &Container) {
-    let code = container.with(|record| record.exit_code).unwrap_or(u8::MAX);
-    host.events.container(container, "die", &[("exitCode", code.to_string())]);
+    let (code, ran) = container.with(|record| {
+        let ran = record.finished.unwrap_or(0).saturating_sub(record.started.unwrap_or(u64::MAX));
+        (record.exit_code.unwrap_or(u8::MAX), ran / 1_000_000_000)
+    });
+    let attributes = [("exitCode", code.to_string()), ("execDuration", ran.to_string())];
+    host.events.container(container, "die", &attributes);
+}
+
+/// Reports that the disk did not take a record, and offers it again until it does: what happened stays true meanwhile,
+/// for this host.
+pub fn write_later(container: &Arc<Container>, error: &Error) {
+    tracing::error!(container = container.id(), "{}; it is tried again until there is room", error.sentence());
+    let container = container.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(RECORD_PAUSE).await;
+            if container.news().borrow().gone {
+                return;
+            }
+            match container.write_again() {
+                Some(Err(_)) => {}
+                Some(Ok(())) => return tracing::info!(container = container.id(), "its record is on the disk again"),
+                None => return,
+            }
+        }
+    });
 }
 
 /// Deletes a sandbox (which acknowledges its exit) and lets go of it.
@@ -99,9 +135,7 @@ async fn pump(container: &Container, output: Option<Output>, over: &AtomicBool) 
     loop {
         let error = match output.peek().await {
             Ok(Some(chunk)) => {
-                if !record(container, &chunk, over).await {
-                    dropped += chunk.bytes.len();
-                }
+                dropped += record(container, &chunk, over).await;
                 output.consume().await.err()
             }
             Ok(None) => return dropped,
@@ -114,25 +148,28 @@ async fn pump(container: &Container, output: Option<Output>, over: &AtomicBool) 
     }
 }
 
-/// Appends a piece to the log, and waits while the disk is full; `false` when there is no use in waiting.
-async fn record(container: &Container, chunk: &proa_sandbox::Chunk, over: &AtomicBool) -> bool {
+/// Appends a piece to the log, and waits while the disk is full; the number of bytes for which there is no use in that.
+async fn record(container: &Container, chunk: &proa_sandbox::Chunk, over: &AtomicBool) -> usize {
     let mut told = false;
     let nanos = unix_nanos(SystemTime::now());
-    while let Err(error) = container.log().append(chunk.stream, nanos, &chunk.bytes) {
+    let mut rest = &chunk.bytes[..];
+    while !rest.is_empty() {
+        container.log().room(rest.len()).await;
+        let Err(error) = container.log().append_some(chunk.stream, nanos, &mut rest) else { continue };
         // A full disk stops the guest, as a full pipe does; a log whose folder is gone has no reader.
         if error.kind() == std::io::ErrorKind::NotFound {
-            return true;
+            return 0;
         }
         // To remove it may be what makes room.
         if over.load(Ordering::Acquire) && container.is_forced() {
-            return false;
+            return rest.len();
         }
         if !std::mem::replace(&mut told, true) {
             tracing::error!(container = container.id(), "write the log: {error}; its guest waits");
         }
         tokio::time::sleep(DISK_PAUSE).await;
     }
-    true
+    0
 }
 
 fn lost(container: &Container, error: &proa_sandbox::Error) {
@@ -157,7 +194,7 @@ mod tests {
         let waiting = tokio::time::timeout(Duration::ZERO, record(&container, &chunk, &over)).await;
         assert!(waiting.is_err(), "nothing is dropped unasked");
         container.force();
-        assert!(!record(&container, &chunk, &over).await);
+        assert_eq!(record(&container, &chunk, &over).await, 4);
         over.store(false, Ordering::Release);
         let waiting = tokio::time::timeout(Duration::ZERO, record(&container, &chunk, &over)).await;
         assert!(waiting.is_err(), "a guest that still runs waits");

@@ -20,37 +20,51 @@ use crate::api::body::Body;
 use crate::api::call::Call;
 use crate::api::framing::{Framing, Wanted, media_type};
 use crate::api::reply::{Answer, Failure, with_type};
+use crate::detach::{DetachKeys, Typed, Watch};
+use crate::error::Error;
 use crate::host::Host;
+use crate::state::follower::Patience;
 use crate::state::{Container, Follower, Status, Until};
 
 /// Attaches: a taken-over connection where the client asks for one, else a streamed body.
 pub(crate) fn attach(host: &Arc<Host>, id: &str, call: Call) -> Answer {
     let container = host.containers.find(id)?;
+    let keys = call.query.get("detachKeys").unwrap_or_default();
+    let keys = DetachKeys::parse(keys)
+        .map_err(|_| Failure::bad_request(format!("Invalid detach keys ({keys}) provided")))?;
+    if container.status() == Status::Paused {
+        let sentence = format!("container {id} is paused, unpause the container before attach");
+        return Err(Error::Conflict(sentence).into());
+    }
     let (tty, stdin_once, open_stdin) = container.with(|record| {
         let config = &record.config;
         (config.tty == Some(true), config.stdin_once == Some(true), config.open_stdin == Some(true))
     });
+    host.events.container(&container, "attach", &[]);
     let (logs, live) = (call.query.truth("logs"), call.query.truth("stream"));
     let wanted = Wanted {
         stdout: call.query.truth("stdout"),
         stderr: call.query.truth("stderr"),
         framed: !tty,
         timestamps: false,
+        details: false,
     };
     let offset = if logs { 0 } else { container.log().tail().len };
     let until = if live { Until::RunEnds } else { Until::Now };
-    let follower = Follower::new(container.log(), offset, until);
+    let follower = Follower::new(container.log(), offset, until, Patience::Attached);
     let framing = Framing::new(wanted);
-    let stdin = (live && open_stdin && call.query.truth("stdin")).then_some(stdin_once);
+    // As dockerd does: only a terminal has keys to leave it by.
+    let input = || Input { once: stdin_once, watch: tty.then(|| Watch::new(keys)) };
+    let stdin = (live && open_stdin && call.query.truth("stdin")).then(input);
     let media_type = media_type(!tty, call.version);
 
     if !call.wants_upgrade() {
-        if let Some(once) = stdin {
-            tokio::spawn(feed_body(container, call.body, once));
+        if let Some(input) = stdin {
+            tokio::spawn(feed_body(container, call.body, input.once));
         }
         return Ok(with_type(StatusCode::OK, media_type, Body::stream(follow(follower, framing))));
     }
-    tokio::spawn(taken_over(container, call.upgrade, follower, framing, stdin));
+    tokio::spawn(taken_over(host.clone(), container, call.upgrade, (follower, framing), stdin));
     Ok(switching(media_type))
 }
 
@@ -89,19 +103,31 @@ pub(crate) fn follow(follower: Follower, framing: Framing) -> impl futures_util:
     })
 }
 
+/// What a client may type.
+struct Input {
+    /// Its half-close ends the guest's input.
+    once: bool,
+    watch: Option<Watch>,
+}
+
 async fn taken_over(
+    host: Arc<Host>,
     container: Arc<Container>,
     upgrade: OnUpgrade,
-    mut follower: Follower,
-    mut framing: Framing,
-    stdin: Option<bool>,
+    (mut follower, mut framing): (Follower, Framing),
+    stdin: Option<Input>,
 ) {
     let Ok((socket, early)) = take_over(upgrade).await else { return };
     let Ok(gone) = rustix::io::fcntl_dupfd_cloexec(&socket, 3) else { return };
     let (reader, mut writer) = socket.into_split();
-    let input = match stdin {
-        Some(once) => Some(tokio::spawn(feed(container.clone(), early.chain_reader(reader), once))),
-        None => Some(tokio::spawn(watch_for_end(reader))),
+    let mut input = match stdin {
+        Some(input) => tokio::spawn(feed(container.clone(), early.chain_reader(reader), input)),
+        None => tokio::spawn(watch_for_end(reader)),
+    };
+    let left = async {
+        if !matches!((&mut input).await, Ok(Left::ByKeys)) {
+            std::future::pending::<()>().await;
+        }
     };
     let output = async {
         while let Ok(Some(entries)) = follower.next().await {
@@ -114,16 +140,43 @@ async fn taken_over(
     tokio::select! {
         () = output => {}
         () = hung_up(gone) => {}
+        () = left => host.events.container(&container, "detach", &[]),
     }
     // Told to the client before the reading half is let go, which would look like a broken connection.
     let _ = writer.shutdown().await;
-    if let Some(input) = input {
-        input.abort();
+    input.abort();
+}
+
+/// How a client stopped typing.
+pub(crate) enum Left {
+    /// It is gone, or has said all it has to say.
+    Silently,
+    /// By the keys that leave a terminal.
+    ByKeys,
+}
+
+/// Gives a guest what its client types, until the client is silent, leaves, or the guest reads no more.
+pub(crate) async fn type_in(reader: &mut (impl AsyncRead + Unpin), stdin: &mut Stdin, watch: Option<Watch>) -> Left {
+    let (mut buffer, mut watch) = (vec![0; 32 * 1024], watch);
+    while let Ok(length @ 1..) = reader.read(&mut buffer).await {
+        let bytes = &buffer[..length];
+        let (written, leaves) = match watch.as_mut().map(|watch| watch.typed(bytes)) {
+            None => (stdin.write(bytes).await, false),
+            Some(Typed::Input(bytes)) => (stdin.write(&bytes).await, false),
+            Some(Typed::Detach(bytes)) => (stdin.write(&bytes).await, true),
+        };
+        if leaves {
+            return Left::ByKeys;
+        }
+        if written.is_err() {
+            break;
+        }
     }
+    Left::Silently
 }
 
 /// What was sent early, then the socket.
-trait ChainReader {
+pub(crate) trait ChainReader {
     fn chain_reader(self, reader: OwnedReadHalf) -> impl AsyncRead + Send + Unpin + 'static;
 }
 
@@ -152,22 +205,21 @@ fn is_hung_up(socket: impl std::os::fd::AsFd) -> bool {
 }
 
 /// A client that may not write may still go away; nothing else is expected of it.
-async fn watch_for_end(mut reader: OwnedReadHalf) {
+async fn watch_for_end(mut reader: OwnedReadHalf) -> Left {
     let mut buffer = [0; 512];
     while matches!(reader.read(&mut buffer).await, Ok(1..)) {}
+    Left::Silently
 }
 
 /// Feeds what the client writes to the guest, from its start on; the client's half-close ends the guest's input where
 /// it was opened for one client only.
-async fn feed(container: Arc<Container>, mut reader: impl AsyncRead + Unpin, once: bool) {
-    let Some(mut stdin) = stdin(&container).await else { return };
-    let mut buffer = vec![0; 32 * 1024];
-    while let Ok(length @ 1..) = reader.read(&mut buffer).await {
-        if stdin.write(&buffer[..length]).await.is_err() {
-            return;
-        }
+async fn feed(container: Arc<Container>, mut reader: impl AsyncRead + Unpin, input: Input) -> Left {
+    let Some(mut stdin) = stdin(&container).await else { return Left::Silently };
+    let left = type_in(&mut reader, &mut stdin, input.watch).await;
+    if let Left::Silently = left {
+        end(&container, &mut stdin, input.once).await;
     }
-    end(&container, &mut stdin, once).await;
+    left
 }
 
 async fn feed_body(container: Arc<Container>, mut body: Incoming, once: bool) {
@@ -192,7 +244,7 @@ async fn end(container: &Container, stdin: &mut Stdin, once: bool) {
 /// The guest's input once it runs; `None` when it never will.
 async fn stdin(container: &Container) -> Option<Stdin> {
     let mut news = container.news();
-    let ready = news.wait_for(|news| news.status == Status::Running || news.gone).await;
+    let ready = news.wait_for(|news| news.status.is_running() || news.gone).await;
     let gone = ready.is_ok_and(|news| news.gone);
     if gone { None } else { container.sandbox()?.stdin() }
 }

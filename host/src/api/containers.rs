@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use bollard_stubs::models::{ContainerUpdateBody, ContainerUpdateResponse};
+
+use crate::api::body;
 use crate::api::call::Call;
-use crate::api::reply::{Answer, Failure, done};
+use crate::api::reply::{Answer, Failure, done, ok};
 use crate::error::Error;
 use crate::host::Host;
 
@@ -26,14 +29,43 @@ pub(crate) async fn stop(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
 /// Stops it if it runs, and starts it.
 pub(crate) async fn restart(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
     let container = host.containers.find(id)?;
-    match host.stop(&container, call.query.get("signal"), call.query.number("t")?).await {
-        Ok(()) | Err(Error::NotModified) => {
-            let answer = start(host, container.id()).await?;
-            host.events.container(&container, "restart", &[]);
-            Ok(answer)
-        }
-        Err(error) => Err(error.into()),
-    }
+    let (signal, seconds) = (call.query.get("signal").map(str::to_owned), call.query.number("t")?);
+    // In a task of its own: a client that hangs up does not leave it stopped.
+    let host = host.clone();
+    joined(tokio::spawn(async move { host.restart(&container, signal.as_deref(), seconds).await })).await?;
+    done()
+}
+
+/// Holds it where it stands.
+pub(crate) async fn pause(host: &Arc<Host>, id: &str) -> Answer {
+    let container = host.containers.find(id)?;
+    let host = host.clone();
+    joined(tokio::spawn(async move { host.pause(&container).await })).await?;
+    done()
+}
+
+/// Lets it go on.
+pub(crate) async fn unpause(host: &Arc<Host>, id: &str) -> Answer {
+    let container = host.containers.find(id)?;
+    let host = host.clone();
+    joined(tokio::spawn(async move { host.unpause(&container).await })).await?;
+    done()
+}
+
+/// Gives it another name.
+pub(crate) async fn rename(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
+    let container = host.containers.find(id)?;
+    host.rename(&container, call.query.get("name").unwrap_or_default()).await?;
+    done()
+}
+
+/// Changes its limits and restart policy.
+pub(crate) async fn update(host: &Arc<Host>, id: &str, call: Call) -> Answer {
+    let container = host.containers.find(id)?;
+    let wanted: ContainerUpdateBody = body::json(call.body).await?;
+    let host = host.clone();
+    let warnings = joined(tokio::spawn(async move { host.update(&container, &wanted).await })).await?;
+    ok(&ContainerUpdateResponse { warnings: Some(warnings) })
 }
 
 /// Sends it a signal.
@@ -49,9 +81,9 @@ pub(crate) async fn remove(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
         return Err(Failure::not_yet("removing a link"));
     }
     let container = host.containers.find(id)?;
-    let force = call.query.truth("force");
+    let (force, volumes) = (call.query.truth("force"), call.query.truth("v"));
     let host = host.clone();
-    joined(tokio::spawn(async move { host.remove(&container, force).await })).await?;
+    joined(tokio::spawn(async move { host.remove_with(&container, force, volumes).await })).await?;
     done()
 }
 

@@ -11,12 +11,13 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-use crate::api::attach::{switching, take_over};
+use crate::api::attach::{ChainReader, Left, switching, take_over, type_in};
 use crate::api::body::{self, Body};
 use crate::api::call::Call;
 use crate::api::framing::{header, media_type};
 use crate::api::reply::{Answer, empty, ok, with_type};
 use crate::api::{containers, reply};
+use crate::detach::{DetachKeys, Watch};
 use crate::error::Error;
 use crate::host::Host;
 use crate::host::exec::Exec;
@@ -32,37 +33,79 @@ pub(crate) async fn create(host: &Arc<Host>, id: &str, call: Call) -> Answer {
 /// `POST /exec/{id}/start`: the connection first, then the program, as dockerd does: what goes wrong with the program
 /// is said on the stream, and its code is found by inspect. The program begins in a task of its own: a client that hangs up
 /// meanwhile does not leave one whose output nobody reads.
+///
+/// One that was created without any stream has nothing to wait for: its client is answered as soon as it runs.
 pub(crate) async fn start(host: &Arc<Host>, id: &str, call: Call) -> Answer {
     let exec = host.execs.find(id)?;
-    exec.container.running()?;
-    if exec.progress().begun {
-        return Err(Error::Conflict(format!("exec {id} has already run")).into());
-    }
+    exec.may_start()?;
     let version = call.version;
     let upgrading = call.wants_upgrade();
     let config: ExecStartConfig = body::json(call.body).await?;
-    if config.detach == Some(true) {
+    let size = config.console_size.as_deref().and_then(size_in);
+    let wanted = Streams::of(&exec.config);
+    if config.detach == Some(true) || wanted.is_none() && !upgrading {
         let host = host.clone();
         containers::joined(tokio::spawn(async move {
-            let sandbox = host.exec_start(&exec).await?;
+            let sandbox = begin(&host, &exec, size).await?;
             tokio::spawn(finish_alone(host, exec, sandbox));
             Ok(())
         }))
         .await?;
         return Ok(empty(StatusCode::OK));
     }
-    let framed = exec.config.tty != Some(true);
-    let media_type = media_type(framed, version);
+    let media_type = media_type(wanted.framed, version);
     if !upgrading {
         let host = host.clone();
         let started = tokio::spawn(async move {
-            let sandbox = host.exec_start(&exec).await?;
-            Ok(streamed(host, exec, sandbox, framed))
+            let sandbox = begin(&host, &exec, size).await?;
+            Ok(streamed(host, exec, sandbox, wanted))
         });
         return Ok(with_type(StatusCode::OK, media_type, containers::joined(started).await?));
     }
-    tokio::spawn(taken_over(host.clone(), exec, call.upgrade, framed));
+    tokio::spawn(taken_over(host.clone(), exec, call.upgrade, wanted, size));
     Ok(switching(media_type))
+}
+
+/// Which streams a client gets, and how.
+#[derive(Debug, Clone, Copy)]
+struct Streams {
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
+    framed: bool,
+}
+
+impl Streams {
+    fn of(config: &ExecConfig) -> Streams {
+        let tty = config.tty == Some(true);
+        let (stdout, stderr) = (config.attach_stdout == Some(true), config.attach_stderr == Some(true));
+        Streams { stdin: config.attach_stdin == Some(true), stdout, stderr, framed: !tty }
+    }
+
+    fn is_none(self) -> bool {
+        !self.stdin && !self.stdout && !self.stderr
+    }
+
+    /// A terminal's only stream is its standard output.
+    fn has(self, stream: Stream) -> bool {
+        if stream == Stream::Stdout { self.stdout } else { self.stderr }
+    }
+}
+
+fn size_in(size: &[usize]) -> Option<(u16, u16)> {
+    let [rows, columns] = size else { return None };
+    let side = |side: &usize| u16::try_from(*side).ok().filter(|side| *side > 0);
+    Some((side(rows)?, side(columns)?))
+}
+
+/// Starts it, its terminal of the size that the client has now.
+async fn begin(host: &Host, exec: &Exec, size: Option<(u16, u16)>) -> crate::Result<Sandbox> {
+    let sandbox = host.exec_start(exec).await?;
+    if let Some((rows, columns)) = size.filter(|_| exec.config.tty == Some(true)) {
+        // It may have ended already.
+        let _ = sandbox.resize(rows, columns).await;
+    }
+    Ok(sandbox)
 }
 
 /// `GET /exec/{id}/json`.
@@ -77,7 +120,7 @@ pub(crate) fn inspect(host: &Host, id: &str) -> Answer {
         running: Some(progress.running),
         exit_code: progress.exit_code.map(i64::from),
         process_config: Some(ProcessConfig {
-            privileged: Some(false),
+            privileged: Some(config.privileged.unwrap_or(false)),
             user: Some(config.user.clone().unwrap_or_default()),
             tty: Some(config.tty.unwrap_or(false)),
             entrypoint: words.next(),
@@ -106,53 +149,91 @@ pub(crate) async fn resize(host: &Host, id: &str, call: &Call) -> Answer {
     Ok(empty(StatusCode::OK))
 }
 
-async fn taken_over(host: Arc<Host>, exec: Arc<Exec>, upgrade: OnUpgrade, framed: bool) {
+async fn taken_over(
+    host: Arc<Host>,
+    exec: Arc<Exec>,
+    upgrade: OnUpgrade,
+    wanted: Streams,
+    size: Option<(u16, u16)>,
+) {
     let Ok((socket, early)) = take_over(upgrade).await else { return };
     let (reader, mut writer) = socket.into_split();
-    match host.exec_start(&exec).await {
+    match begin(&host, &exec, size).await {
+        Ok(sandbox) if wanted.is_none() => {
+            let _ = writer.shutdown().await;
+            finish_alone(host, exec, sandbox).await;
+            return;
+        }
         Ok(sandbox) => {
-            let input = exec.config.attach_stdin.unwrap_or(false).then(|| sandbox.stdin()).flatten();
-            let input = tokio::spawn(feed(input, early, reader));
+            let stdin = wanted.stdin.then(|| sandbox.stdin()).flatten();
+            let watch = watch(&exec.config);
+            let mut input = tokio::spawn(feed(stdin, early, reader, watch));
             if let Some(output) = sandbox.output() {
-                pump(output, &mut writer, framed, &sandbox).await;
+                let left = async {
+                    if !matches!((&mut input).await, Ok(Left::ByKeys)) {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                pump(output, &mut writer, wanted, &sandbox, left).await;
             }
             host.exec_finish(&exec, &sandbox).await;
             input.abort();
         }
         Err(error) => {
             let text = format!("{}\r\n", error.sentence());
-            let _ = send(&mut writer, Stream::Stderr, text.as_bytes(), framed).await;
+            let _ = send(&mut writer, Stream::Stderr, text.as_bytes(), wanted.framed).await;
         }
     }
     let _ = writer.shutdown().await;
 }
 
-async fn feed(stdin: Option<Stdin>, early: Bytes, mut reader: OwnedReadHalf) {
-    let mut buffer = vec![0; 32 * 1024];
+/// The keys that leave its terminal, if it has one.
+fn watch(config: &ExecConfig) -> Option<Watch> {
+    let keys = DetachKeys::parse(config.detach_keys.as_deref().unwrap_or_default());
+    keys.ok().filter(|_| config.tty == Some(true)).map(Watch::new)
+}
+
+async fn feed(stdin: Option<Stdin>, early: Bytes, mut reader: OwnedReadHalf, watch: Option<Watch>) -> Left {
     let Some(mut stdin) = stdin else {
+        let mut buffer = vec![0; 512];
         // Nothing is expected of the client but its going away.
         while matches!(reader.read(&mut buffer).await, Ok(1..)) {}
-        return;
+        return Left::Silently;
     };
-    if !early.is_empty() && stdin.write(&early).await.is_err() {
-        return;
+    let left = type_in(&mut early.chain_reader(reader), &mut stdin, watch).await;
+    if let Left::Silently = left {
+        // The program may have ended first.
+        let _ = stdin.close().await;
     }
-    while let Ok(length @ 1..) = reader.read(&mut buffer).await {
-        if stdin.write(&buffer[..length]).await.is_err() {
-            return;
-        }
-    }
-    // The program may have ended first.
-    let _ = stdin.close().await;
+    left
 }
 
 /// Sends what the program prints until its streams end, or it has ended and nothing more is waiting: a program that
-/// left a child in the background would hold them open for ever. A client that is gone leaves the output unread by
-/// nobody: it is still consumed, so that the program does not block.
-async fn pump(mut output: Output, writer: &mut OwnedWriteHalf, framed: bool, sandbox: &Sandbox) {
-    let mut connected = true;
-    while let Some((stream, bytes)) = next(&mut output, sandbox).await {
-        connected = connected && send(writer, stream, &bytes, framed).await.is_ok();
+/// left a child in the background would hold them open for ever. A client that is gone, or has `left`, leaves the output
+/// unread by nobody: it is still consumed, so that the program does not block.
+async fn pump(
+    mut output: Output,
+    writer: &mut OwnedWriteHalf,
+    wanted: Streams,
+    sandbox: &Sandbox,
+    left: impl Future<Output = ()>,
+) {
+    let (mut connected, mut here) = (true, true);
+    let mut left = std::pin::pin!(left);
+    loop {
+        let piece = tokio::select! {
+            biased;
+            () = &mut left, if here => {
+                (connected, here) = (false, false);
+                let _ = writer.shutdown().await;
+                continue;
+            }
+            piece = next(&mut output, sandbox) => piece,
+        };
+        let Some((stream, bytes)) = piece else { return };
+        if wanted.has(stream) {
+            connected = connected && send(writer, stream, &bytes, wanted.framed).await.is_ok();
+        }
         if output.consume().await.is_err() {
             return;
         }
@@ -179,14 +260,16 @@ async fn send(writer: &mut OwnedWriteHalf, stream: Stream, bytes: &[u8], framed:
     writer.write_all(bytes).await
 }
 
-fn streamed(host: Arc<Host>, exec: Arc<Exec>, sandbox: Sandbox, framed: bool) -> Body {
+fn streamed(host: Arc<Host>, exec: Arc<Exec>, sandbox: Sandbox, wanted: Streams) -> Body {
     let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(4);
     tokio::spawn(async move {
         if let Some(mut output) = sandbox.output() {
             while let Some((stream, bytes)) = next(&mut output, &sandbox).await {
-                let piece = if framed { [&header(stream, bytes.len())[..], &bytes].concat() } else { bytes };
-                // A client that is gone does not end the program.
-                let _ = sender.send(piece.into()).await;
+                if wanted.has(stream) {
+                    let head = if wanted.framed { &header(stream, bytes.len())[..] } else { &[] };
+                    // A client that is gone does not end the program.
+                    let _ = sender.send([head, &bytes].concat().into()).await;
+                }
                 if output.consume().await.is_err() {
                     break;
                 }

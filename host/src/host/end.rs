@@ -64,28 +64,66 @@ const GRACE: i64 = 10;
 
 impl Host {
     /// Sends a signal by name or number; empty is KILL.
-    pub async fn kill(&self, container: &Container, signal: &str) -> Result<()> {
+    ///
+    /// As dockerd does: a container that is signalled by hand is not restarted when it ends, unless it names a stop signal
+    /// of its own and this is another one.
+    pub async fn kill(&self, container: &Arc<Container>, signal: &str) -> Result<()> {
         let number = if signal.is_empty() { KILL } else { parse_signal(signal)? };
+        if self.cease(container, true).await {
+            return Ok(());
+        }
         let sandbox = container.running().map_err(|_| {
             Error::Conflict(format!("cannot kill container: {0}: container {0} is not running", container.id()))
         })?;
         let failed =
             |source| Error::Sandbox { attempt: "signal container", container: container.id().to_owned(), source };
+        let own = container.with(|record| record.config.stop_signal.clone()).filter(|signal| !signal.is_empty());
+        let own = own.and_then(|signal| parse_signal(&signal).ok());
+        let last = number == KILL || own.is_none_or(|own| own == number);
+        if let Err(error) = if last { container.make_last(true) } else { container.note_stop() } {
+            supervisor::write_later(container, &error);
+        }
+        // What is on its way to be paused is paused first, so that no signal waits unseen.
+        let _motion = container.motion.read().await;
         sandbox.signal(number).await.map_err(failed)?;
         self.signalled(container, number);
-        Ok(())
+        // As dockerd does: what is to end it, a paused container sees.
+        if last { self.go_on_if_paused(container, &sandbox).await } else { Ok(()) }
     }
 
     /// Asks a container to end, and ends it after `seconds` (its own or Docker's grace by default; negative waits for
     /// ever).
-    pub async fn stop(&self, container: &Container, signal: Option<&str>, seconds: Option<i64>) -> Result<()> {
-        self.end(container, signal, seconds).await?;
+    pub async fn stop(&self, container: &Arc<Container>, signal: Option<&str>, seconds: Option<i64>) -> Result<()> {
+        if !container.status().is_active() {
+            return Err(Error::NotModified);
+        }
+        self.stop_by(container, true, signal, seconds).await
+    }
+
+    async fn stop_by(
+        &self,
+        container: &Arc<Container>,
+        by_hand: bool,
+        signal: Option<&str>,
+        seconds: Option<i64>,
+    ) -> Result<()> {
+        // A restart that is under way when it is asked is over when the turn comes.
+        if !self.cease(container, by_hand).await {
+            if let Err(error) = container.make_last(by_hand) {
+                supervisor::write_later(container, &error);
+            }
+            self.end(container, signal, seconds).await?;
+            self.cease(container, by_hand).await;
+        }
+        // Told when nothing is left of the run, and behind its `die`; another run may have begun meanwhile.
+        let _ = container.news().wait_for(|news| news.free || news.gone || news.status.is_active()).await;
         self.events.container(container, "stop", &[]);
         Ok(())
     }
 
-    async fn end(&self, container: &Container, signal: Option<&str>, seconds: Option<i64>) -> Result<()> {
-        let Ok(sandbox) = container.running() else { return Err(Error::NotModified) };
+    /// Ends a run: asked first, then by force.
+    pub(crate) async fn end(&self, container: &Container, signal: Option<&str>, seconds: Option<i64>) -> Result<()> {
+        let Ok(sandbox) = container.running() else { return Ok(()) };
         let (own_signal, own_grace) =
             container.with(|record| (record.config.stop_signal.clone(), record.config.stop_timeout));
         let number = match signal.map(str::to_owned).or(own_signal).filter(|signal| !signal.is_empty()) {
@@ -95,9 +133,19 @@ impl Host {
         let failed =
             |source| Error::Sandbox { attempt: "stop container", container: container.id().to_owned(), source };
         let mut news = container.news();
-        self.send(container, &sandbox, number).await.map_err(failed)?;
-        let ended = news.wait_for(|news| news.status != Status::Running);
-        match seconds.or(own_grace).unwrap_or(GRACE) {
+        let heard = {
+            let _motion = container.motion.read().await;
+            let heard = match self.send(container, &sandbox, number).await {
+                Ok(()) => true,
+                // A Wasm guest knows three signals; by what it does not know it is not asked.
+                Err(source) if source.kind() == Kind::Invalid => false,
+                Err(source) => return Err(failed(source)),
+            };
+            self.go_on_if_paused(container, &sandbox).await?;
+            heard
+        };
+        let ended = news.wait_for(|news| !news.status.is_running());
+        match if heard { seconds.or(own_grace).unwrap_or(GRACE) } else { 0 } {
             grace @ 0.. => {
                 if tokio::time::timeout(Duration::from_secs(grace.cast_unsigned()), ended).await.is_ok() {
                     return Ok(());
@@ -112,7 +160,7 @@ impl Host {
         if let Ok(sandbox) = container.running() {
             self.send(container, &sandbox, KILL).await.map_err(failed)?;
         }
-        let _ = news.wait_for(|news| news.status != Status::Running).await;
+        let _ = news.wait_for(|news| !news.status.is_running()).await;
         Ok(())
     }
 
@@ -127,31 +175,45 @@ impl Host {
         async move {
             let _ = news
                 .wait_for(|news| match condition {
-                    Condition::NotRunning => news.status != Status::Running,
+                    // As dockerd does: the end of a run is an end, also where another one follows.
+                    Condition::NotRunning => !news.status.is_active() || news.exits > exits,
                     Condition::NextExit => news.exits > exits || news.gone,
                     Condition::Removed => news.gone,
                 })
                 .await;
-            container.with(|record| (record.exit_code, record.error.clone()))
+            // Not the record's code: the next run may have begun.
+            let code = news.borrow().code;
+            (code, container.with(|record| record.error.clone()))
         }
     }
 
     /// Removes a container; one that runs only by `force`, which kills it.
     pub async fn remove(&self, container: &Arc<Container>, force: bool) -> Result<()> {
+        self.remove_with(container, force, false).await
+    }
+
+    /// Removes a container and, with `volumes`, the anonymous volumes that no other has.
+    pub async fn remove_with(&self, container: &Arc<Container>, force: bool, volumes: bool) -> Result<()> {
         let name = container.with(|record| record.name.clone());
-        if container.status() == Status::Running {
+        let status = container.status();
+        if status.is_active() {
             if !force {
+                let first = if status == Status::Paused { "unpause and then " } else { "" };
                 return Err(Error::Conflict(format!(
-                    "cannot remove container \"/{name}\": container is running: stop the container before removing or force remove"
+                    "cannot remove container \"/{name}\": container is {status}: {first}stop the container before removing or force remove"
                 )));
             }
             container.force();
+            // Nothing is written: the record goes with the container.
+            let _ = container.make_last(false);
+            self.cease(container, false).await;
             if let Ok(sandbox) = container.running() {
                 // It may end by itself at any moment; what counts is that it does not run afterwards.
                 let _ = sandbox.signal(KILL).await;
                 self.signalled(container, KILL);
             }
-            let _ = container.news().wait_for(|news| news.status != Status::Running).await;
+            let _ = container.news().wait_for(|news| !news.status.is_running()).await;
+            self.cease(container, false).await;
         }
         let auto_remove = container.with(|record| record.host_config.auto_remove == Some(true));
         if auto_remove && container.news().borrow().exits > 0 {
@@ -163,13 +225,13 @@ impl Host {
         }
         let _turn = container.turn.lock().await;
         supervisor::until_free(container).await;
-        self.take_away(container, &name).await
+        self.take_away(container, &name, volumes).await
     }
 
     /// Removes a container that ended by itself and was to go then.
     pub(crate) async fn discard(&self, container: &Arc<Container>) {
         let name = container.with(|record| record.name.clone());
-        if let Err(error) = self.take_away(container, &name).await {
+        if let Err(error) = self.take_away(container, &name, false).await {
             tracing::error!(container = container.id(), "{}", error.sentence());
         }
     }
@@ -179,9 +241,11 @@ impl Host {
         let Some(runtimes) = self.runtimes.write().await.take() else { return Err(Error::Stopping) };
         let containers = self.containers.all();
         let stops = containers.iter().map(|container| async {
-            match self.stop(container, None, None).await {
-                Ok(()) | Err(Error::NotModified) => {}
-                Err(error) => tracing::error!(container = container.id(), "{}", error.sentence()),
+            // Not by hand: the next host starts again what is wanted always. What waits for its next run does so too.
+            if container.status().is_running()
+                && let Err(error) = self.stop_by(container, false, None, None).await
+            {
+                tracing::error!(container = container.id(), "{}", error.sentence());
             }
             supervisor::until_free(container).await;
         });
@@ -200,13 +264,19 @@ impl Host {
         digests.flatten().collect()
     }
 
-    async fn take_away(&self, container: &Arc<Container>, name: &str) -> Result<()> {
+    async fn take_away(&self, container: &Arc<Container>, name: &str, volumes: bool) -> Result<()> {
         match container.begin_removal() {
             Ok(()) => {}
             Err(Refusal::Already | Refusal::Removing) => {
                 return Err(Error::Conflict(format!("removal of container {name} is already in progress")));
             }
-            Err(Refusal::Running | Refusal::NotRunning) => {
+            Err(
+                Refusal::Running
+                | Refusal::NotRunning
+                | Refusal::Paused
+                | Refusal::NotPaused
+                | Refusal::Restarting,
+            ) => {
                 return Err(Error::Conflict(format!("cannot remove container \"/{name}\": container is running")));
             }
         }
@@ -222,6 +292,10 @@ impl Host {
             return Err(error);
         }
         self.containers.remove(container);
+        let record = container.record();
+        if volumes || record.host_config.auto_remove == Some(true) {
+            self.remove_anonymous(&record).await;
+        }
         self.execs.forget_container(container.id());
         container.gone();
         self.events.container(container, "destroy", &[]);
@@ -254,7 +328,8 @@ pub(crate) fn unknown_exit() -> proa_sandbox::Exit {
     }
 }
 
-fn parse_signal(text: &str) -> Result<i32> {
+/// The number of a signal by its name, with or without `SIG`, or by itself.
+pub(crate) fn parse_signal(text: &str) -> Result<i32> {
     let upper = text.to_ascii_uppercase();
     let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
     let named = SIGNALS.iter().find(|(name, _)| *name == bare).map(|(_, number)| *number);

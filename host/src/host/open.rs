@@ -3,17 +3,21 @@
 //! ```text
 //! record            sandbox                 then
 //! running           running or exited       supervised on; the exit is recorded, then acknowledged
-//! running           none                    exited, its code unknown
+//! running, paused   none                    exited, its code unknown; or started again, where a policy says so
+//! restarting        none, created           the next run begins, as it would have
+//! exited            none                    started where a policy wants it always
 //! created, exited   created                 the sandbox of a start that never happened is deleted
 //! created, exited   running or exited       started in the instant the last host died: recorded, supervised on
 //! exited            exited at that time     recorded but not acknowledged: deleted
 //! removing, or half made                    removed
 //! none              any                     deleted
+//! unreadable        any                     nothing is touched, what runs goes on; named in the log and in `info`
 //! ```
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use proa_registry::Digest;
 use proa_sandbox::{Adopted, Config, Runtimes, Sandbox, State};
@@ -21,13 +25,16 @@ use tokio::sync::{OnceCell, RwLock, watch};
 
 use crate::error::{Error, Result};
 use crate::events::Events;
-use crate::host::{Host, Options, end, exec};
+use crate::host::{Host, Options, disk, end, exec};
 use crate::images::Images;
 use crate::permit::Account;
+use crate::volumes::Volumes;
 use crate::policy::Policy;
+use crate::state::log::Limits;
+use crate::state::record::FILE;
 use crate::state::{Container, Log, Record, Status, Table};
 use crate::timestamp::unix_nanos;
-use crate::{ports, supervisor};
+use crate::{logging, ports, supervisor};
 
 impl Host {
     /// Opens the root and adopts everything that outlived the last host.
@@ -44,6 +51,7 @@ impl Host {
         let config = Config { run, cache: root.join("cache"), cgroup_parent: format!("proa-{}", &id[..8]) };
         let (runtimes, adopted) =
             Runtimes::open(&config).await.map_err(|source| Error::OpenRuntimes { root: root.clone(), source })?;
+        let volumes = Volumes::open(&root)?;
         let host = Arc::new(Host {
             account: Account::new(options.capacity_memory.unwrap_or_else(node_memory)),
             root,
@@ -51,10 +59,13 @@ impl Host {
             images,
             containers: Table::default(),
             execs: exec::Execs::default(),
+            volumes,
             events: Events::default(),
             policy,
             runtimes: RwLock::new(Some(runtimes)),
             availability: OnceCell::new(),
+            damaged: Mutex::default(),
+            counted: disk::Counted::default(),
             stopped: watch::Sender::new(false),
         });
         host.reconcile(adopted).await?;
@@ -63,17 +74,31 @@ impl Host {
 
     async fn reconcile(self: &Arc<Self>, adopted: Vec<Adopted>) -> Result<()> {
         let mut sandboxes: HashMap<String, Adopted> = HashMap::new();
+        let mut execs = Vec::new();
         for found in adopted {
             if found.sandbox.id().contains('/') {
-                tokio::spawn(outlive(found.sandbox));
+                execs.push(found.sandbox);
             } else {
                 sandboxes.insert(found.sandbox.id().to_owned(), found);
             }
         }
-        for container in self.read_containers()? {
-            let sandbox = sandboxes.remove(container.id());
-            self.reconcile_one(&container, sandbox).await;
+        for found in self.read_containers()? {
+            match found {
+                Ok(container) => {
+                    let sandbox = sandboxes.remove(container.id());
+                    self.reconcile_one(&container, sandbox).await;
+                }
+                // What runs goes on, and what it prints is kept: the record may be mended, or restored.
+                Err(damaged) => {
+                    if let Some(found) = sandboxes.remove(&damaged.id) {
+                        tokio::spawn(outlive_in(found.sandbox, self.folder(&damaged.id)));
+                    }
+                    tracing::error!("{}", damaged.sentence);
+                    self.damaged.lock().unwrap_or_else(PoisonError::into_inner).push(damaged.sentence);
+                }
+            }
         }
+        execs.into_iter().for_each(|sandbox| self.exec_adopt(sandbox));
         for (id, stray) in sandboxes {
             tracing::warn!("sandbox `{id}` belongs to no container: deleting it");
             tokio::spawn(async move { report(&id, stray.sandbox.delete().await) });
@@ -91,69 +116,116 @@ impl Host {
                 }
                 self.discard(container).await;
             }
-            (Status::Running, None) => {
-                if let Err(error) = container.end(&end::unknown_exit(), true) {
-                    tracing::error!(container = container.id(), "{}", error.sentence());
+            (Status::Running | Status::Paused, None) => {
+                let (pause, written) = container.end(&end::unknown_exit(), !auto_remove);
+                if let Err(error) = written {
+                    supervisor::write_later(container, &error);
                 }
                 if auto_remove {
                     self.discard(container).await;
+                } else if let Some(pause) = pause {
+                    self.revive(container, pause);
                 }
             }
-            (_, None) => {
-                if auto_remove && status == Status::Exited {
-                    self.discard(container).await;
+            (Status::Restarting, None) => self.revive(container, container.with(|record| record.restarts.pause())),
+            (Status::Exited, None) if auto_remove => self.discard(container).await,
+            (_, None) => self.rise(container),
+            (_, Some(Adopted { sandbox, state: State::Created })) => {
+                report(container.id(), sandbox.delete().await);
+                if status == Status::Restarting {
+                    self.revive(container, Duration::ZERO);
+                } else {
+                    self.rise(container);
                 }
             }
-            (_, Some(Adopted { sandbox, state: State::Created })) => report(container.id(), sandbox.delete().await),
             (Status::Exited, Some(Adopted { sandbox, state: State::Exited(exit) }))
                 if finished == Some(unix_nanos(exit.at)) =>
             {
                 report(container.id(), sandbox.delete().await);
                 if auto_remove {
                     self.discard(container).await;
+                } else {
+                    self.rise(container);
                 }
             }
-            (_, Some(found)) => self.supervise_on(container, found.sandbox),
+            (_, Some(Adopted { sandbox, state })) => {
+                self.supervise_on(container, sandbox.clone());
+                let paused = matches!(state, State::Paused);
+                if let Err(error) = self.adopt_pause(container, &sandbox, paused).await {
+                    tracing::error!(container = container.id(), "{}", error.sentence());
+                }
+            }
         }
+    }
+
+    /// Starts what ended under an earlier host and is wanted always.
+    fn rise(self: &Arc<Self>, container: &Arc<Container>) {
+        let wanted = container.with(|record| {
+            let ended = record.status == Status::Exited && record.started.is_some();
+            ended && record.restarts.at_opening(&record.host_config)
+        });
+        if !wanted {
+            return;
+        }
+        if let Err(error) = container.rise() {
+            supervisor::write_later(container, &error);
+        }
+        self.revive(container, Duration::ZERO);
     }
 
     fn supervise_on(self: &Arc<Self>, container: &Arc<Container>, sandbox: Sandbox) {
         container.hold(sandbox.clone());
-        if container.status() != Status::Running {
+        if !container.status().is_running() {
             let ports = container.with(|record| ports::wanted(&record.host_config)).unwrap_or_default();
-            if let Err(error) = container.begin(sandbox.pid(), ports) {
+            if let Err(error) = container.begin(sandbox.pid(), ports, false) {
                 tracing::error!(container = container.id(), "{}", error.sentence());
             }
         }
         let permit = self.account.adopt(container.with(|record| record.demand));
+        container.charge(permit.share());
         tokio::spawn(supervisor::supervise(self.clone(), container.clone(), sandbox, permit));
     }
 
-    fn read_containers(&self) -> Result<Vec<Arc<Container>>> {
+    fn read_containers(&self) -> Result<Vec<std::result::Result<Arc<Container>, Damaged>>> {
         let folder = self.root.join("containers");
         let mut all = Vec::new();
         for entry in std::fs::read_dir(&folder).map_err(Error::file("read", &folder))? {
-            let path = entry.map_err(Error::file("read", &folder))?.path();
-            match self.read_container(&path) {
-                Ok(found) => all.extend(found),
-                // One damaged record does not keep the other containers from their host.
-                Err(error) => tracing::error!("{}", error.sentence()),
+            let entry = entry.map_err(Error::file("read", &folder))?;
+            let id = entry.file_name().to_string_lossy().into_owned();
+            match self.read_container(&entry.path(), &id) {
+                Ok(found) => all.extend(found.map(Ok)),
+                // One damaged record does not keep the other containers from their host. Nothing of it is touched.
+                Err(error) => {
+                    let sentence =
+                        format!("container {id} cannot be read and is left where it is: {}", error.sentence());
+                    all.push(Err(Damaged { id, sentence }));
+                }
             }
         }
         Ok(all)
     }
 
-    fn read_container(&self, path: &Path) -> Result<Option<Arc<Container>>> {
+    fn read_container(&self, path: &Path, id: &str) -> Result<Option<Arc<Container>>> {
         let Some(record) = Record::read(path)? else {
             proa_registry::remove_tree(path).map_err(Error::file("remove", path))?;
             return Ok(None);
         };
+        if record.id != id {
+            return Err(Error::DamagedRecord(path.join(FILE)));
+        }
+        let limits = logging::limits(&record.host_config).unwrap_or_default();
+        let log = Log::reopen(path.join("log"), limits).map_err(Error::file("open", path.join("log")))?;
         self.containers.reserve(&record.name, &record.id)?;
-        let log = Log::reopen(path.join("log")).map_err(Error::file("open", path.join("log")))?;
         let container = Arc::new(Container::new(record, path.to_owned(), log));
         self.containers.insert(container.clone());
         Ok(Some(container))
     }
+}
+
+/// A container whose record cannot be read.
+struct Damaged {
+    id: String,
+    sentence: String,
 }
 
 fn make_root(root: &Path) -> Result<std::path::PathBuf> {
@@ -176,18 +248,20 @@ fn node_memory() -> u64 {
     u64::from(info.mem_unit) * info.totalram
 }
 
-/// An exec of the last host: nobody reads it any more, yet it may run to its end.
-async fn outlive(sandbox: Sandbox) {
-    let drain = async {
-        let Some(mut output) = sandbox.output() else { return };
-        while let Ok(Some(_)) = output.peek().await {
-            if output.consume().await.is_err() {
-                return;
-            }
+/// A guest whose record cannot be read: it runs on, and its output goes where it always went. Its end stays with the
+/// runtime, for a host that can read the record again.
+async fn outlive_in(sandbox: Sandbox, folder: PathBuf) {
+    let Some(mut output) = sandbox.output() else { return };
+    let log = Log::reopen(folder.join("log"), Limits::default());
+    while let Ok(Some(chunk)) = output.peek().await {
+        if let Ok(log) = &log {
+            // Nobody is there to be told that the disk is full.
+            let _ = log.append(chunk.stream, unix_nanos(std::time::SystemTime::now()), &chunk.bytes);
         }
-    };
-    tokio::join!(sandbox.wait(), drain);
-    report(sandbox.id(), sandbox.delete().await);
+        if output.consume().await.is_err() {
+            return;
+        }
+    }
 }
 
 fn report(id: &str, result: proa_sandbox::Result<()>) {

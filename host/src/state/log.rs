@@ -1,41 +1,33 @@
-//! A container's output on disk, which is also its broadcast: whoever attaches or follows reads this file behind the
-//! writer, so a slow client never blocks a guest and no queue grows in memory. Must not know HTTP or runtimes.
+//! A container's output on disk, which is also its broadcast: whoever attaches or follows reads these files behind the
+//! writer, so no queue grows in memory. Must not know HTTP or runtimes.
 //!
-//! The file is a row of records, each whole or cut off by the end of a host (repaired on opening):
 //! ```text
-//! u8 stream (1 stdout, 2 stderr)   u8 flags (bit 0: partial, the text does not end a line)   u16 0x50a0
-//! u32 length n (1 to 65536)        u64 nanoseconds since 1970        n bytes        u32 length n again
+//! containers/<id>/log                         the output from byte 0 of the whole log on
+//! containers/<id>/log.00000000000020971520    the output from that byte on
 //! ```
-//! All numbers are little endian; the length at the end lets `--tail` walk backwards.
+//! A file is a row of records (see `log/entry.rs`) and never longer than the limit. A full one is followed by a new one,
+//! named by the byte of the whole log it begins with; nothing is renamed, so a host that is killed at any moment leaves
+//! files that say where they belong. Where there are too many, the oldest goes: a reader that still needs it is waited
+//! for a moment, then let go.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Result};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use proa_sandbox::Stream;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-/// Bytes before and after a record's text.
-pub const HEADER: usize = 16;
-pub const FOOTER: usize = 4;
-/// The longest text of one record; the waist's chunks are not longer.
-pub const LONGEST: usize = 64 * 1024;
+mod entry;
+mod reader;
 
-const MARK: u16 = 0x50a0;
-const PARTIAL: u8 = 1;
-
-/// One piece of output.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    pub stream: Stream,
-    /// Nanoseconds since 1970.
-    pub nanos: u64,
-    /// The text does not end a line.
-    pub partial: bool,
-    pub bytes: Vec<u8>,
-}
+pub(crate) use entry::{next_entry, read_entry};
+pub use entry::{Entry, FOOTER, HEADER, LONGEST};
+pub(crate) use reader::{Reader, Segment};
 
 /// How far the log reaches, and how often a run of its container has ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,34 +36,77 @@ pub struct Tail {
     pub closes: u64,
 }
 
-/// The open file, shared with followers: one whose container is removed with `--rm` still reads all of it.
-pub(crate) type Handle = Arc<Mutex<Option<Arc<File>>>>;
+/// How much of the output is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one file, records' frames included.
+    pub size: u64,
+    /// Files, the one that is written included; at least one.
+    pub files: usize,
+    /// Whether anything is kept once the run is over (`--log-driver none` keeps nothing).
+    pub keep: bool,
+}
+
+impl Limits {
+    /// No file is smaller than this, so that a record fits.
+    pub const SMALLEST: u64 = 256;
+}
+
+impl Default for Limits {
+    /// 100 MiB: an edge node's disk must outlive a guest that prints day and night. As Docker's driver `local`.
+    fn default() -> Limits {
+        Limits { size: 20 << 20, files: 5, keep: true }
+    }
+}
 
 /// The writing end.
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
-    file: Handle,
+    limits: Limits,
+    state: Mutex<State>,
     tail: watch::Sender<Tail>,
+    moved: Arc<Notify>,
+    /// Whoever ends the run waits for no reader.
+    hurried: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Where each file begins, the oldest first.
+    bases: VecDeque<u64>,
+    /// The newest file, while it is written.
+    file: Option<Arc<File>>,
+    readers: Vec<Weak<Reader>>,
 }
 
 impl Log {
     /// The log at `path`, which need not exist yet: a guest that prints nothing makes none.
     pub fn new(path: PathBuf) -> Log {
-        Log { path, file: Handle::default(), tail: watch::Sender::new(Tail::default()) }
+        let (state, tail) = (Mutex::default(), watch::Sender::new(Tail::default()));
+        let hurried = AtomicBool::new(false);
+        Log { path, limits: Limits::default(), state, tail, moved: Arc::default(), hurried }
+    }
+
+    /// The same within `limits`.
+    pub fn within(mut self, limits: Limits) -> Log {
+        self.limits = Limits { size: limits.size.max(Limits::SMALLEST), files: limits.files.max(1), ..limits };
+        self
     }
 
     /// The log that an earlier host left at `path`, with a tail it cut off removed.
-    pub fn reopen(path: PathBuf) -> std::io::Result<Log> {
-        let log = Log::new(path);
-        match OpenOptions::new().read(true).write(true).open(&log.path) {
-            Ok(mut file) => {
-                let len = repair(&mut file)?;
-                log.tail.send_modify(|tail| tail.len = len);
+    pub fn reopen(path: PathBuf, limits: Limits) -> Result<Log> {
+        let log = Log::new(path).within(limits);
+        let bases = log.found()?;
+        if let Some(base) = bases.back() {
+            let file = OpenOptions::new().read(true).write(true).open(log.file_of(*base))?;
+            let length = entry::whole_length(&file)?;
+            if length < file.metadata()?.len() {
+                file.set_len(length)?;
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            log.tail.send_modify(|tail| tail.len = base + length);
         }
+        log.lock().bases = bases;
         Ok(log)
     }
 
@@ -80,30 +115,60 @@ impl Log {
         &self.path
     }
 
-    /// Appends one piece of output and tells the followers.
-    pub fn append(&self, stream: Stream, nanos: u64, bytes: &[u8]) -> std::io::Result<()> {
-        let mut slot = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let file = match &mut *slot {
-            Some(file) => file,
-            // Not truncated: an earlier run's lines stand before this one's.
-            empty => {
-                let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
-                empty.insert(Arc::new(file))
-            }
-        };
-        let start = self.tail.borrow().len;
-        let mut end = start;
-        for piece in bytes.chunks(LONGEST) {
-            let record = encode(stream, nanos, piece);
-            if let Err(error) = file.write_all_at(&record, end) {
-                // Half a record must not stay between whole ones; what is behind `start` was never announced.
-                let _ = file.set_len(start);
-                return Err(error);
-            }
-            end += record.len() as u64;
+    /// Whether `logs` may show it.
+    pub fn is_kept(&self) -> bool {
+        self.limits.keep
+    }
+
+    /// Appends one piece of output and tells the followers. Whatever a slow one has not read by then may be gone: see
+    /// [`room`](Log::room).
+    pub fn append(&self, stream: Stream, nanos: u64, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            self.append_some(stream, nanos, &mut bytes)?;
         }
-        self.tail.send_modify(|tail| tail.len = end);
         Ok(())
+    }
+
+    /// Appends the beginning of `bytes`, as much as fits into one record, and leaves the rest.
+    pub fn append_some(&self, stream: Stream, nanos: u64, bytes: &mut &[u8]) -> Result<()> {
+        let (piece, rest) = bytes.split_at(bytes.len().min(self.longest()));
+        let record = entry::encode(stream, nanos, piece);
+        let mut state = self.lock();
+        let end = self.tail.borrow().len;
+        if self.is_full(&state, end, record.len() as u64) {
+            self.rotate(&mut state, end)?;
+        }
+        let (base, file) = self.current(&mut state, end)?;
+        if let Err(error) = file.write_all_at(&record, end - base) {
+            // Half a record must not stay between whole ones; what is behind `end` was never announced.
+            let _ = file.set_len(end - base);
+            return Err(error);
+        }
+        self.tail.send_modify(|tail| tail.len = end + record.len() as u64);
+        *bytes = rest;
+        Ok(())
+    }
+
+    /// Waits, but not for long, while the next `length` bytes would take away what a reader has not read yet.
+    pub async fn room(&self, length: usize) {
+        let mut waited = Duration::ZERO;
+        loop {
+            let moved = self.moved.notified();
+            let Some(patience) = self.laggards(length) else { return };
+            if self.hurried.load(Ordering::Acquire) {
+                return;
+            }
+            let Some(left) = patience.checked_sub(waited).filter(|left| !left.is_zero()) else { return };
+            let begin = tokio::time::Instant::now();
+            let _ = tokio::time::timeout(left, moved).await;
+            waited += begin.elapsed();
+        }
+    }
+
+    /// From now on, or no longer, [`room`](Log::room) waits for nobody.
+    pub fn hurry(&self, hurried: bool) {
+        self.hurried.store(hurried, Ordering::Release);
+        self.moved.notify_waiters();
     }
 
     /// Tells the followers that this run of the container prints no more.
@@ -113,12 +178,34 @@ impl Log {
 
     /// Lets go of the open file: an ended container costs no descriptor. What follows opens it again by its path.
     pub fn rest(&self) {
-        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut state = self.lock();
+        state.file = None;
+        if !self.limits.keep {
+            for base in state.bases.drain(..) {
+                // Those who still read have it open.
+                let _ = fs::remove_file(self.file_of(base));
+            }
+        }
     }
 
-    /// The open file, for followers.
-    pub(crate) fn handle(&self) -> Handle {
-        self.file.clone()
+    /// A place to read from: byte `offset` of the whole log, or where what is kept begins.
+    pub(crate) fn reader(&self, offset: u64, patience: Duration) -> Arc<Reader> {
+        let mut state = self.lock();
+        let last = state.bases.back().copied();
+        let mut files = VecDeque::new();
+        for (at, base) in state.bases.iter().enumerate() {
+            if state.bases.get(at + 1).is_some_and(|next| *next <= offset) {
+                continue;
+            }
+            let open = state.file.clone().filter(|_| Some(*base) == last);
+            // One that somebody took away by hand is passed over.
+            let file = open.or_else(|| File::open(self.file_of(*base)).ok().map(Arc::new));
+            files.extend(file.map(|file| (*base, file)));
+        }
+        let reader = Arc::new(Reader::new(offset, files, patience, self.moved.clone()));
+        state.readers.retain(|reader| reader.strong_count() > 0);
+        state.readers.push(Arc::downgrade(&reader));
+        reader
     }
 
     /// How far it reaches now.
@@ -132,178 +219,146 @@ impl Log {
     }
 
     /// The offset of the record in which the last `lines` lines begin, and how many lines of that record to leave out.
-    pub fn last_lines(&self, lines: usize) -> std::io::Result<(u64, usize)> {
-        let end = self.tail().len;
-        if lines == 0 || end == 0 {
+    pub fn last_lines(&self, lines: usize) -> Result<(u64, usize)> {
+        let bases: Vec<u64> = self.lock().bases.iter().copied().collect();
+        let mut end = self.tail().len;
+        if lines == 0 {
             return Ok((end, 0));
         }
-        let file = File::open(&self.path)?;
-        let (mut offset, mut wanted, mut last) = (end, lines, true);
-        while offset > 0 {
-            let (start, entry) = entry_before(&file, offset)?;
-            let mut breaks = entry.bytes.iter().filter(|byte| **byte == b'\n').count();
-            // The break that ends the whole log begins no further line.
-            if std::mem::take(&mut last) && !entry.partial {
-                breaks -= 1;
+        let (mut wanted, mut last) = (lines, true);
+        for base in bases.into_iter().rev() {
+            let file = match File::open(self.file_of(base)) {
+                Ok(file) => file,
+                // Rotated away meanwhile: what is older is gone too.
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok((end, 0)),
+                Err(error) => return Err(error),
+            };
+            let mut offset = (end - base).min(file.metadata()?.len());
+            while offset > 0 {
+                // Behind damage the count begins.
+                let Ok((start, entry)) = entry::entry_before(&file, offset) else { return Ok((base + offset, 0)) };
+                let mut breaks = entry.bytes.iter().filter(|byte| **byte == b'\n').count();
+                // The break that ends the whole log begins no further line.
+                if std::mem::take(&mut last) && !entry.partial {
+                    breaks -= 1;
+                }
+                if breaks >= wanted {
+                    return Ok((base + start, breaks - wanted + 1));
+                }
+                wanted -= breaks;
+                offset = start;
             }
-            if breaks >= wanted {
-                return Ok((start, breaks - wanted + 1));
+            end = base;
+        }
+        Ok((end, 0))
+    }
+
+    /// Bytes on the disk.
+    pub fn size(&self) -> u64 {
+        let bases = self.lock().bases.clone();
+        bases.into_iter().filter_map(|base| fs::metadata(self.file_of(base)).ok()).map(|data| data.len()).sum()
+    }
+
+    /// The longest text of one record here.
+    fn longest(&self) -> usize {
+        let room = usize::try_from(self.limits.size).unwrap_or(usize::MAX) - HEADER - FOOTER;
+        room.min(LONGEST)
+    }
+
+    fn is_full(&self, state: &State, end: u64, length: u64) -> bool {
+        state.bases.back().is_some_and(|base| end > *base && end - base + length > self.limits.size)
+    }
+
+    /// Begins a new file, and takes the oldest away where there are too many.
+    fn rotate(&self, state: &mut State, end: u64) -> Result<()> {
+        state.file = None;
+        state.bases.push_back(end);
+        if let Err(error) = self.current(state, end) {
+            state.bases.pop_back();
+            return Err(error);
+        }
+        while state.bases.len() > self.limits.files {
+            let Some(oldest) = state.bases.pop_front() else { break };
+            let kept_from = state.bases.front().copied().unwrap_or(end);
+            for reader in state.readers.iter().filter_map(Weak::upgrade) {
+                if reader.offset() < kept_from {
+                    reader.cut_off();
+                }
             }
-            wanted -= breaks;
-            offset = start;
+            match fs::remove_file(self.file_of(oldest)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
-        Ok((0, 0))
+        Ok(())
     }
-}
 
-/// Reads the record at `offset`; `None` where there is no whole and valid one before `end`.
-pub fn read_entry(file: &File, offset: u64, end: u64) -> std::io::Result<Option<(Entry, u64)>> {
-    let mut header = [0; HEADER];
-    if offset + (HEADER + FOOTER) as u64 > end {
-        return Ok(None);
-    }
-    file.read_exact_at(&mut header, offset)?;
-    let Some((stream, partial, length, nanos)) = decode(&header) else { return Ok(None) };
-    let next = offset + (HEADER + length + FOOTER) as u64;
-    if next > end {
-        return Ok(None);
-    }
-    let mut bytes = vec![0; length + FOOTER];
-    file.read_exact_at(&mut bytes, offset + HEADER as u64)?;
-    let footer = bytes.split_off(length);
-    if footer != u32::try_from(length).unwrap_or(0).to_le_bytes() {
-        return Ok(None);
-    }
-    Ok(Some((Entry { stream, nanos, partial, bytes }, next)))
-}
-
-fn encode(stream: Stream, nanos: u64, bytes: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let mut record = Vec::with_capacity(HEADER + bytes.len() + FOOTER);
-    record.push(stream as u8);
-    record.push(if bytes.last() == Some(&b'\n') { 0 } else { PARTIAL });
-    record.extend_from_slice(&MARK.to_le_bytes());
-    record.extend_from_slice(&length);
-    record.extend_from_slice(&nanos.to_le_bytes());
-    record.extend_from_slice(bytes);
-    record.extend_from_slice(&length);
-    record
-}
-
-fn decode(header: &[u8; HEADER]) -> Option<(Stream, bool, usize, u64)> {
-    let stream = match header[0] {
-        1 => Stream::Stdout,
-        2 => Stream::Stderr,
-        _ => return None,
-    };
-    let length = u32::from_le_bytes(header[4..8].try_into().ok()?) as usize;
-    let nanos = u64::from_le_bytes(header[8..16].try_into().ok()?);
-    let valid = header[1] <= PARTIAL && header[2..4] == MARK.to_le_bytes() && (1..=LONGEST).contains(&length);
-    valid.then_some((stream, header[1] & PARTIAL != 0, length, nanos))
-}
-
-fn entry_before(file: &File, end: u64) -> std::io::Result<(u64, Entry)> {
-    let damaged = || std::io::Error::new(std::io::ErrorKind::InvalidData, "the log is damaged");
-    let mut footer = [0; FOOTER];
-    file.read_exact_at(&mut footer, end.checked_sub(FOOTER as u64).ok_or_else(damaged)?)?;
-    let size = u64::from(u32::from_le_bytes(footer)) + (HEADER + FOOTER) as u64;
-    let start = end.checked_sub(size).ok_or_else(damaged)?;
-    match read_entry(file, start, end)? {
-        Some((entry, _)) => Ok((start, entry)),
-        None => Err(damaged()),
-    }
-}
-
-/// Cuts off what is behind the last whole record and returns the length that remains.
-fn repair(file: &mut File) -> std::io::Result<u64> {
-    let end = file.seek(SeekFrom::End(0))?;
-    file.seek(SeekFrom::Start(0))?;
-    let mut reader = std::io::BufReader::with_capacity(256 * 1024, &*file);
-    let mut offset = 0;
-    let mut header = [0; HEADER];
-    while offset + (HEADER + FOOTER) as u64 <= end {
-        reader.read_exact(&mut header)?;
-        let Some((_, _, length, _)) = decode(&header) else { break };
-        let next = offset + (HEADER + length + FOOTER) as u64;
-        if next > end {
-            break;
+    /// The file that is written, opened or made, and where it begins.
+    fn current(&self, state: &mut State, end: u64) -> Result<Segment> {
+        let base = *state.bases.back().unwrap_or(&end);
+        if let Some(file) = &state.file {
+            return Ok((base, file.clone()));
         }
-        reader.seek_relative(i64::try_from(length).unwrap_or(0))?;
-        let mut footer = [0; FOOTER];
-        reader.read_exact(&mut footer)?;
-        if u32::from_le_bytes(footer) as usize != length {
-            break;
+        // Not truncated: an earlier run's lines stand before this one's.
+        let path = self.file_of(base);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = Arc::new(file);
+        if state.bases.is_empty() {
+            state.bases.push_back(base);
         }
-        offset = next;
+        state.file = Some(file.clone());
+        for reader in state.readers.iter().filter_map(Weak::upgrade) {
+            if reader.newest().is_none_or(|known| known < base) && !reader.is_cut() {
+                reader.add((base, file.clone()));
+            }
+        }
+        Ok((base, file))
     }
-    drop(reader);
-    if offset < end {
-        file.set_len(offset)?;
+
+    /// The patience of the most patient reader that the next `length` bytes would cut off.
+    fn laggards(&self, length: usize) -> Option<Duration> {
+        let state = self.lock();
+        let end = self.tail.borrow().len;
+        let record = (length.min(self.longest()) + HEADER + FOOTER) as u64;
+        if state.bases.len() < self.limits.files || !self.is_full(&state, end, record) {
+            return None;
+        }
+        let gone = state.bases.len() + 1 - self.limits.files;
+        let kept_from = state.bases.get(gone).copied().unwrap_or(end);
+        let readers = state.readers.iter().filter_map(Weak::upgrade);
+        readers.filter(|reader| !reader.is_cut() && reader.offset() < kept_from).map(|reader| reader.patience).max()
     }
-    file.flush()?;
-    Ok(offset)
+
+    fn file_of(&self, base: u64) -> PathBuf {
+        if base == 0 {
+            return self.path.clone();
+        }
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{base:020}"));
+        self.path.with_file_name(name)
+    }
+
+    /// Where the files that lie there begin.
+    fn found(&self) -> Result<VecDeque<u64>> {
+        let (Some(folder), Some(name)) = (self.path.parent(), self.path.file_name().and_then(|name| name.to_str()))
+        else {
+            return Ok(VecDeque::new());
+        };
+        let mut bases = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?.file_name();
+            let Some(rest) = entry.to_str().and_then(|text| text.strip_prefix(name)) else { continue };
+            let base = if rest.is_empty() { Some(0) } else { rest.strip_prefix('.').and_then(|base| base.parse().ok()) };
+            bases.extend(base);
+        }
+        bases.sort_unstable();
+        Ok(bases.into())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn all(log: &Log) -> Vec<Entry> {
-        let Ok(file) = File::open(log.path()) else { return Vec::new() };
-        let (mut offset, mut entries) = (0, Vec::new());
-        while let Some((entry, next)) = read_entry(&file, offset, log.tail().len).unwrap() {
-            entries.push(entry);
-            offset = next;
-        }
-        entries
-    }
-
-    proptest! {
-        #[test]
-        fn a_log_cut_anywhere_keeps_every_whole_record(
-            pieces in proptest::collection::vec((any::<bool>(), proptest::collection::vec(any::<u8>(), 1..200)), 1..12),
-            cut in 0.0..1.0_f64,
-        ) {
-            let folder = tempfile::tempdir().unwrap();
-            let log = Log::new(folder.path().join("log"));
-            for (error, bytes) in &pieces {
-                log.append(if *error { Stream::Stderr } else { Stream::Stdout }, 7, bytes).unwrap();
-            }
-            let before = all(&log);
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss,
-                reason = "a test's small file")]
-            let length = (log.tail().len as f64 * cut) as u64;
-            File::options().write(true).open(log.path()).unwrap().set_len(length).unwrap();
-            let again = Log::reopen(log.path().to_owned()).unwrap();
-            let after = all(&again);
-            prop_assert!(before.starts_with(&after));
-            prop_assert!(again.tail().len <= length);
-            again.append(Stream::Stdout, 8, b"more\n").unwrap();
-            prop_assert_eq!(all(&again).len(), after.len() + 1);
-        }
-    }
-
-    #[test]
-    fn the_last_lines_are_counted_from_the_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let log = Log::new(folder.path().join("log"));
-        log.append(Stream::Stdout, 1, b"one\ntwo\n").unwrap();
-        log.append(Stream::Stdout, 1, b"three\n").unwrap();
-        assert_eq!(log.last_lines(0).unwrap().0, log.tail().len);
-        assert_eq!(log.last_lines(1).unwrap(), (0, 2));
-        assert_eq!(log.last_lines(2).unwrap(), (0, 1));
-        assert_eq!(log.last_lines(3).unwrap(), (0, 0));
-        assert_eq!(log.last_lines(30).unwrap(), (0, 0));
-    }
-
-    #[test]
-    fn garbage_is_cut_off() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("log");
-        std::fs::write(&path, [9; 300]).unwrap();
-        assert_eq!(Log::reopen(path.clone()).unwrap().tail().len, 0);
-        assert_eq!(std::fs::metadata(path).unwrap().len(), 0);
-    }
-}
+mod tests;

@@ -1,20 +1,22 @@
 //! Where a container is in its life, and what may happen to it there.
 //!
 //! ```text
-//!               fail_start
-//!                 .---.
-//!                 v   |
-//!   create ----> Created ---start---> Running ---exit---> Exited
-//!                 |  |                   ^                  | |
-//!                 |  '------exit---------|----------------->' |
-//!                 |                      '------start---------'
-//!                 |                                         |
-//!                 '-----remove-----> Removing <---remove----'
-//!                                     |    ^
-//!                                fail_remove remove
-//!                                     v    |
-//!                                      Dead
+//!                       start               pause
+//!   create ---> Created ------> Running <-----------> Paused
+//!                |   |           ^   |     unpause      |
+//!                |   |           |   '--------.---------'
+//!                |   |     start |            | exit        retry
+//!                |   |           |            v               v
+//!                |   |           '------- Exited ---retry--> Restarting
+//!                |   '--exit, retry---------> |  <---exit----'
+//!                |                            |
+//!                '---remove--> Removing <-----' remove
+//!                               |    ^
+//!                     fail_remove    remove
+//!                               v    |
+//!                                Dead
 //! ```
+//! `fail_start` leaves Created and Exited what they are and ends Restarting in Exited; Restarting starts as Exited does.
 //! A container that is gone has no status: it has left the table.
 
 use std::fmt;
@@ -27,6 +29,10 @@ use serde::{Deserialize, Serialize};
 pub enum Status {
     Created,
     Running,
+    /// It runs, and gets no processor time.
+    Paused,
+    /// A run has ended, and a policy starts the next one in a moment.
+    Restarting,
     Exited,
     Removing,
     Dead,
@@ -38,7 +44,11 @@ pub enum Event {
     Start,
     /// A start that failed before the guest's first instruction.
     FailStart,
+    Pause,
+    Unpause,
     Exit,
+    /// It does not run, and another run is to follow.
+    Retry,
     Remove,
     FailRemove,
 }
@@ -52,29 +62,62 @@ pub enum Refusal {
     Running,
     /// It does not run.
     NotRunning,
+    /// It is paused.
+    Paused,
+    /// It is not paused.
+    NotPaused,
+    /// It waits for its next run.
+    Restarting,
     /// Somebody is removing it, or failed to.
     Removing,
 }
 
 impl Status {
     /// Every status, for tables and tests.
-    pub const ALL: [Status; 5] = [Status::Created, Status::Running, Status::Exited, Status::Removing, Status::Dead];
+    pub const ALL: [Status; 7] = [
+        Status::Created,
+        Status::Running,
+        Status::Paused,
+        Status::Restarting,
+        Status::Exited,
+        Status::Removing,
+        Status::Dead,
+    ];
 
     /// What comes of `event`; total, so that every pair has a defined answer.
     pub fn after(self, event: Event) -> Result<Status, Refusal> {
         use Status::*;
         match (self, event) {
-            (Created | Exited, Event::Start) => Ok(Running),
+            (Created | Exited | Restarting, Event::Start) | (Paused, Event::Unpause) => Ok(Running),
             (Created, Event::FailStart) => Ok(Created),
-            (Exited, Event::FailStart) => Ok(Exited),
-            (Created | Running, Event::Exit) => Ok(Exited),
+            (Exited | Restarting, Event::FailStart) => Ok(Exited),
+            (Running, Event::Pause) => Ok(Paused),
+            (Created | Running | Paused | Restarting, Event::Exit) => Ok(Exited),
+            (Created | Running | Paused | Restarting | Exited, Event::Retry) => Ok(Restarting),
             (Created | Exited | Dead, Event::Remove) => Ok(Removing),
             (Removing, Event::FailRemove) => Ok(Dead),
             (Running, Event::Start) | (Exited, Event::Exit) | (Removing, Event::Remove) => Err(Refusal::Already),
             (Running, Event::Remove | Event::FailStart) => Err(Refusal::Running),
-            (Removing | Dead, Event::Start | Event::FailStart | Event::Exit) => Err(Refusal::Removing),
-            (Created | Running | Exited | Dead, Event::FailRemove) => Err(Refusal::NotRunning),
+            (Paused, Event::Start | Event::FailStart | Event::Pause | Event::Remove) => Err(Refusal::Paused),
+            (Restarting, Event::Pause | Event::Remove) => Err(Refusal::Restarting),
+            (Running | Restarting, Event::Unpause) => Err(Refusal::NotPaused),
+            (Created | Exited, Event::Pause | Event::Unpause) => Err(Refusal::NotRunning),
+            (
+                Removing | Dead,
+                Event::Start | Event::FailStart | Event::Pause | Event::Unpause | Event::Exit | Event::Retry,
+            ) => Err(Refusal::Removing),
+            (Created | Running | Paused | Restarting | Exited | Dead, Event::FailRemove) => Err(Refusal::NotRunning),
         }
+    }
+
+    /// Whether a guest lives in it, paused or not.
+    pub fn is_running(self) -> bool {
+        matches!(self, Status::Running | Status::Paused)
+    }
+
+    /// Whether it runs or will in a moment: what `ps` shows unasked, and what has to be stopped before it is removed.
+    pub fn is_active(self) -> bool {
+        self.is_running() || self == Status::Restarting
     }
 
     /// Docker's word for it.
@@ -82,6 +125,8 @@ impl Status {
         match self {
             Status::Created => "created",
             Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Restarting => "restarting",
             Status::Exited => "exited",
             Status::Removing => "removing",
             Status::Dead => "dead",
@@ -105,7 +150,10 @@ mod tests {
         prop_oneof![
             Just(Event::Start),
             Just(Event::FailStart),
+            Just(Event::Pause),
+            Just(Event::Unpause),
             Just(Event::Exit),
+            Just(Event::Retry),
             Just(Event::Remove),
             Just(Event::FailRemove)
         ]
@@ -117,8 +165,11 @@ mod tests {
             let mut status = Status::Created;
             for event in events {
                 let Ok(next) = status.after(event) else { continue };
-                prop_assert!(!(status == Status::Running && next == Status::Removing), "removed while running");
-                prop_assert!(next != Status::Running || event == Event::Start, "only a start makes it run");
+                prop_assert!(!(status.is_active() && next == Status::Removing), "removed while running");
+                let retried = next == Status::Restarting && status != Status::Restarting;
+                prop_assert!(!retried || event == Event::Retry, "only a policy restarts");
+                let begins = next.is_running() && !status.is_running();
+                prop_assert!(!begins || event == Event::Start, "only a start makes it run");
                 prop_assert!(!(status == Status::Removing && next != Status::Dead), "removing ends gone or dead");
                 prop_assert!(next != Status::Created || status == Status::Created, "nothing is created twice");
                 status = next;
@@ -130,5 +181,8 @@ mod tests {
     fn a_running_container_is_never_removed_or_started_again() {
         assert_eq!(Status::Running.after(Event::Remove), Err(Refusal::Running));
         assert_eq!(Status::Running.after(Event::Start), Err(Refusal::Already));
+        assert_eq!(Status::Paused.after(Event::Remove), Err(Refusal::Paused));
+        assert_eq!(Status::Paused.after(Event::Start), Err(Refusal::Paused));
+        assert_eq!(Status::Restarting.after(Event::Remove), Err(Refusal::Restarting));
     }
 }

@@ -41,6 +41,7 @@ impl Namespaces {
 pub(super) struct Launched {
     /// Unknown until the helper tells.
     pub(super) child: Option<(Pid, OwnedFd)>,
+    pub(super) helper: Option<OwnedFd>,
     pub(super) talk: OwnedFd,
     pub(super) ends: Ends,
     pub(super) oom: Option<OwnedFd>,
@@ -75,7 +76,7 @@ pub(super) fn launch(
         kept: 0,
         foreign,
     };
-    let mut child = None;
+    let (mut child, mut helper) = (None, None);
     for (at, step) in plan.steps.iter().enumerate().filter(|(_, step)| step.actor == Actor::Zygote) {
         let failed = |errno| (at + 1, errno);
         match &step.action {
@@ -87,7 +88,7 @@ pub(super) fn launch(
             Action::Fork { cgroup } => match clone(&context, 0, *cgroup).map_err(failed)? {
                 Cloned::Child => init::help(context),
                 // The child's pid comes from the helper; the helper's own end is seen by its closing the socket.
-                Cloned::Parent { .. } => {}
+                Cloned::Parent { pidfd, .. } => helper = Some(pidfd),
             },
             Action::Clone { namespaces, cgroup } => {
                 let pipe = has_maps(plan).then(|| pipe_with(PipeFlags::CLOEXEC)).transpose();
@@ -107,7 +108,7 @@ pub(super) fn launch(
             _ => return Err((at + 1, Errno::INVAL)),
         }
     }
-    Ok(Launched { child, talk, ends, oom })
+    Ok(Launched { child, helper, talk, ends, oom })
 }
 
 fn has_maps(plan: &Plan) -> bool {

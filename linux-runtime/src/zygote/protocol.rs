@@ -9,6 +9,8 @@
 //!        <------------------------------- Done
 //! Create{id, plan} + descriptors ------->
 //!        <------------------------------- Created{pid, held} + pidfd, streams      or Refused
+//! Abandon{id} --------------------------->                       it took too long to create
+//!        <------------------------------- Done, and Refused to its Create
 //! Start{id} ----------------------------->
 //!        <------------------------------- Done                                     or Refused
 //!        <------------------------------- Exited{id, exit}       whenever it happens
@@ -39,6 +41,8 @@ pub enum Request {
     Create { ticket: u32, id: String, plan: Plan, given: Vec<Slot> },
     /// One more process in `container`.
     Exec { ticket: u32, id: String, container: String, plan: Plan, given: Vec<Slot> },
+    /// Ends a sandbox that is still being created; any other is left alone.
+    Abandon { ticket: u32, id: String },
     /// Lets a created sandbox run.
     Start { ticket: u32, id: String },
     /// Ends a guest's standard input.

@@ -35,6 +35,8 @@ pub(super) struct Record {
     pub(super) plan: Option<Plan>,
     pub(super) pid: Option<Pid>,
     pub(super) pidfd: Option<OwnedFd>,
+    /// What makes it, where that is a process between the zygote and it.
+    pub(super) helper: Option<OwnedFd>,
     /// The zygote's side of the socket to the child; closes when the child executes.
     pub(super) talk: Option<OwnedFd>,
     pub(super) ready: bool,

@@ -28,6 +28,9 @@ mod children;
 /// A zygote that holds nothing and has no host ends after this.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// How long a connection waits that could not be accepted.
+const DEAF: Duration = Duration::from_millis(200);
+
 /// The run directory and the listening socket in it.
 #[derive(Debug)]
 pub(super) struct Home {
@@ -58,6 +61,8 @@ struct Zygote {
     stopping: bool,
     /// The run directory.
     folder: OwnedFd,
+    /// Until when nobody is accepted: a connection could not be, and would keep the loop turning.
+    deaf_until: Option<Instant>,
 }
 
 /// The connected host; a new connection replaces it.
@@ -82,6 +87,7 @@ pub(super) fn serve(home: Home, machine: Machine, entries: &'static [Entry]) -> 
         idle_since: Instant::now(),
         stopping: false,
         folder: rustix::io::fcntl_dupfd_cloexec(&home.folder, 3)?,
+        deaf_until: None,
     };
     while !zygote.finished() {
         zygote.turn(&home, &signals)?;
@@ -143,7 +149,10 @@ impl Zygote {
     fn poll(&self, home: &Home, signals: &OwnedFd) -> Result<Ready> {
         let talks: Vec<(&String, &OwnedFd)> =
             self.records.iter().filter_map(|(id, record)| record.talk.as_ref().map(|talk| (id, talk))).collect();
-        let mut fds = vec![PollFd::new(&home.socket, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        let deaf = self.deaf_until.map(|until| until.saturating_duration_since(Instant::now()));
+        let deaf = deaf.filter(|left| !left.is_zero());
+        let listening = if deaf.is_some() { PollFlags::empty() } else { PollFlags::IN };
+        let mut fds = vec![PollFd::new(&home.socket, listening), PollFd::new(signals, PollFlags::IN)];
         if let Some(host) = &self.host {
             let more = if host.outgoing.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
             fds.push(PollFd::new(&host.socket, PollFlags::IN | more));
@@ -153,6 +162,7 @@ impl Zygote {
         // Without a host somebody has to look now and then whether there is still anything to be here for.
         let left = LINGER.saturating_sub(self.idle_since.elapsed()) + Duration::from_millis(1);
         let timeout = self.host.is_none().then_some(left);
+        let timeout = timeout.into_iter().chain(deaf.map(|left| left + Duration::from_millis(1))).min();
         let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -173,7 +183,17 @@ impl Zygote {
 
     /// Takes the newest host; only this user's or root's.
     fn accept(&mut self, listener: &OwnedFd) {
-        let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) else { return };
+        self.deaf_until = None;
+        let socket = match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(socket) => socket,
+            // Gone again, or another signal first: the listener is well.
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return,
+            // Out of descriptors or memory: the connection stays in line until there may be room.
+            Err(_) => {
+                self.deaf_until = Some(Instant::now() + DEAF);
+                return;
+            }
+        };
         let peer = socket_peercred(&socket).map(|credentials| credentials.uid.as_raw());
         if peer.is_ok_and(|uid| uid == getuid().as_raw() || uid == 0) {
             self.host = Some(Host { socket, greeted: false, outgoing: VecDeque::new() });

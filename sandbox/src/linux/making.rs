@@ -15,6 +15,9 @@ use crate::error::{Error, Kind, Result};
 /// takes milliseconds, unless a file system it mounts, opens or executes from does not answer.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
+/// For the zygote to answer, which never waits.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// `work` within `deadline`; beyond it an error that says what was `attempted`.
 pub(super) async fn in_time<T>(
     deadline: Duration,
@@ -25,10 +28,12 @@ pub(super) async fn in_time<T>(
     tokio::time::timeout(deadline, work).await.map_err(late)
 }
 
-/// The sandbox that is made, or an error after [`DEADLINE`]; what is made later is in nobody's hands and deleted.
+/// The sandbox that is made, or an error after [`DEADLINE`]: then it is abandoned, and what is made all the same is in
+/// nobody's hands and deleted.
 pub(super) async fn made_in_time(
     id: &str,
     making: impl Future<Output = Result<Sandbox>> + Send + 'static,
+    abandon: impl Future<Output = ()>,
 ) -> Result<Sandbox> {
     let mut making = tokio::spawn(making);
     let late = || format!("create `{id}`: a file system that it needs may not answer, it was not ready");
@@ -36,6 +41,7 @@ pub(super) async fn made_in_time(
         Ok(Ok(made)) => made,
         Ok(Err(panicked)) => Err(Error::new(Kind::Failed, format!("create `{id}`")).caused_by(panicked)),
         Err(error) => {
+            abandon.await;
             tokio::spawn(async move {
                 if let Ok(Ok(sandbox)) = making.await
                     && let Err(error) = sandbox.delete().await
@@ -51,12 +57,22 @@ pub(super) async fn made_in_time(
 impl Runtime {
     /// The common end of `create` and `confine`; cleans up after itself when it fails.
     pub(super) async fn launch(&self, id: String, plan: Plan, given: Vec<(Slot, OwnedFd)>) -> Result<Sandbox> {
-        let made = made_in_time(&id, self.clone().make(id.clone(), plan, given)).await;
+        let made = made_in_time(&id, self.clone().make(id.clone(), plan, given), self.abandon(&id)).await;
         if made.is_err() {
             // Ends the process too, wherever it is stuck: the zygote then answers, and forgets it.
             self.remove_group(&id).await;
         }
         made
+    }
+
+    /// Has the zygote give up what it still makes; with no cgroup to kill it by, only the zygote knows the process.
+    pub(super) async fn abandon(&self, id: &str) {
+        let id = id.to_owned();
+        if let Ok(connection) = self.connection().await {
+            // A zygote that does not answer is one for which nothing can be done here.
+            let asked = connection.ask(|ticket| Request::Abandon { ticket, id }, &[]);
+            drop(tokio::time::timeout(ANSWER, asked).await);
+        }
     }
 
     async fn make(self, id: String, plan: Plan, given: Vec<(Slot, OwnedFd)>) -> Result<Sandbox> {

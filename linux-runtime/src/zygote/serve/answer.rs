@@ -28,6 +28,10 @@ impl Zygote {
             Request::Exec { ticket, id, container, plan, given } => {
                 self.exec(ticket, id, &container, plan, (given, descriptors));
             }
+            Request::Abandon { ticket, id } => {
+                self.abandon(&id);
+                self.tell(&Event::Done { ticket }, &[]);
+            }
             Request::Start { ticket, id } => self.start(ticket, &id),
             Request::CloseStdin { ticket, id } => {
                 if let Some(record) = self.records.get_mut(&id) {
@@ -111,6 +115,7 @@ impl Zygote {
                     plan: Some(plan),
                     pid,
                     pidfd,
+                    helper: launched.helper,
                     talk: Some(launched.talk),
                     ready: false,
                     confined,

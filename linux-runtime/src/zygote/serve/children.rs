@@ -49,6 +49,7 @@ impl Zygote {
         let Phase::Creating { ticket } = record.phase else { return };
         if record.ready && record.pid.is_some() {
             record.phase = Phase::Created;
+            record.helper = None;
             self.tell_created(id, ticket);
         }
     }
@@ -58,6 +59,7 @@ impl Zygote {
         let Phase::Creating { ticket } = record.phase else { return };
         record.phase = Phase::Running;
         record.plan = None;
+        record.helper = None;
         self.tell_created(id, ticket);
     }
 
@@ -111,6 +113,14 @@ impl Zygote {
         self.tell(&Event::Refused { ticket, failure }, &[]);
     }
 
+    /// Gives up what is still being created, wherever it is stuck. What waits for a disk in the kernel ends when the disk
+    /// answers; nobody waits for it here.
+    pub(super) fn abandon(&mut self, id: &str) {
+        if let Some(Phase::Creating { ticket }) = self.records.get(id).map(|record| record.phase) {
+            self.give_up(id, ticket, killed_early());
+        }
+    }
+
     /// Answers whoever waits on a sandbox that has just ended.
     pub(super) fn ended(&mut self, id: &str, before: Phase, exit: Exit) {
         match before {
@@ -138,7 +148,7 @@ fn killed_early() -> Failure {
 
 /// Ends what may still live of a sandbox that could not be created.
 fn kill(record: &Record) {
-    if let Some(pidfd) = &record.pidfd {
+    for pidfd in [&record.pidfd, &record.helper].into_iter().flatten() {
         // Gone already is as good as killed.
         let _ = pidfd_send_signal(pidfd, Signal::KILL);
     }
