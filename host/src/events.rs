@@ -1,6 +1,7 @@
 //! What happened, told to whoever listens: names are Docker's. Within bounds, whoever is slow: what is older than the ring
 //! is forgotten, and a listener that falls that far behind is let go. Must not know the API's shapes.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -18,15 +19,20 @@ const REMEMBERED: usize = 256;
 pub enum Subject {
     Container,
     Image,
+    Volume,
+    Network,
+    Builder,
 }
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     pub subject: Subject,
-    /// `create`, `start`, `die`, `kill`, `stop`, `restart`, `destroy`; `pull`, `push`, `load`, `tag`, `untag`, `delete`.
-    pub action: &'static str,
-    /// The container's or image's id; for `pull` and `push` the image's name.
+    /// `create`, `start`, `die`, `kill`, `oom`, `stop`, `restart`, `destroy`, `attach`, `detach`, `resize`, `rename`,
+    /// `update`, `pause`, `unpause`, `prune`, `exec_create: CMD`, `exec_start: CMD`, `exec_die`, `health_status: healthy`;
+    /// `pull`, `push`, `load`, `tag`, `untag`, `delete`; `mount`, `unmount`; `connect`, `disconnect`.
+    pub action: Cow<'static, str>,
+    /// The container's, image's or network's id, the volume's name; for `pull` and `push` the image's name.
     pub id: String,
     /// `name`, `image`, the labels, and what belongs to the action (`exitCode`, `signal`).
     pub attributes: HashMap<String, String>,
@@ -56,21 +62,38 @@ impl Default for Events {
 
 impl Events {
     /// Tells what happened to a container.
-    pub fn container(&self, container: &Container, action: &'static str, more: &[(&str, String)]) {
+    pub fn container(&self, container: &Container, action: impl Into<Cow<'static, str>>, more: &[(&str, String)]) {
         let mut attributes = container.with(|record| {
             let mut attributes = record.config.labels.clone().unwrap_or_default();
             attributes.insert("image".to_owned(), record.image.clone());
             attributes.insert("name".to_owned(), record.name.clone());
             attributes
         });
-        attributes.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-        self.tell(Subject::Container, action, container.id().to_owned(), attributes);
+        attributes.extend(owned(more));
+        self.tell(Subject::Container, action.into(), container.id().to_owned(), attributes);
     }
 
     /// Tells what happened to an image, known by `id` and `name`.
     pub fn image(&self, action: &'static str, id: &str, name: &str) {
         let attributes = HashMap::from([("name".to_owned(), name.to_owned())]);
-        self.tell(Subject::Image, action, id.to_owned(), attributes);
+        self.tell(Subject::Image, action.into(), id.to_owned(), attributes);
+    }
+
+    /// Tells what happened to a volume: `create` and `destroy` have the attribute `driver`, `mount` and `unmount`
+    /// `container` too.
+    pub fn volume(&self, action: &'static str, name: &str, attributes: &[(&str, String)]) {
+        self.tell(Subject::Volume, action.into(), name.to_owned(), owned(attributes).collect());
+    }
+
+    /// Tells what happened to a network.
+    pub fn network(&self, action: &'static str, id: &str, attributes: &[(&str, String)]) {
+        self.tell(Subject::Network, action.into(), id.to_owned(), owned(attributes).collect());
+    }
+
+    /// Tells that everything unused of one kind was removed, and how many bytes that freed.
+    pub fn pruned(&self, subject: Subject, reclaimed: u64) {
+        let attributes = HashMap::from([("reclaimed".to_owned(), reclaimed.to_string())]);
+        self.tell(subject, "prune".into(), String::new(), attributes);
     }
 
     /// Listens from now on, and to what is remembered from `since` (nanoseconds since 1970) on.
@@ -89,7 +112,7 @@ impl Events {
         self.sender.receiver_count()
     }
 
-    fn tell(&self, subject: Subject, action: &'static str, id: String, attributes: HashMap<String, String>) {
+    fn tell(&self, subject: Subject, action: Cow<'static, str>, id: String, attributes: HashMap<String, String>) {
         let mut last = self.lock();
         let at = unix_nanos(SystemTime::now());
         let event = Arc::new(Event { subject, action, id, attributes, at });
@@ -120,6 +143,10 @@ impl Listener {
     pub fn next_now(&mut self) -> Option<Arc<Event>> {
         self.past.pop_front().or_else(|| self.coming.try_recv().ok())
     }
+}
+
+fn owned<'a>(pairs: &'a [(&'a str, String)]) -> impl Iterator<Item = (String, String)> + 'a {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone()))
 }
 
 #[cfg(test)]

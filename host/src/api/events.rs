@@ -15,21 +15,41 @@ use crate::api::filters::Filters;
 use crate::api::reply::{Answer, Failure, with_type};
 use crate::events::{Event, Listener, Subject};
 use crate::host::Host;
-use crate::timestamp::{parse_unix, unix_nanos};
+use crate::timestamp::{parse_moment, unix_nanos};
 
-const FILTERS: [&str; 6] = ["container", "event", "image", "label", "scope", "type"];
+const FILTERS: [&str; 14] = [
+    "config",
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "network",
+    "node",
+    "plugin",
+    "scope",
+    "secret",
+    "service",
+    "type",
+    "volume",
+];
 
 /// The stream; the head goes out at once, so that the client knows it is heard from then on.
 pub(crate) fn events(host: &Host, call: &Call) -> Answer {
     let filters = Filters::read(&call.query, &FILTERS)?;
     let time = |name: &str| match call.query.get(name) {
         None | Some("0") => Ok(None),
-        Some(text) => match parse_unix(text) {
+        Some(text) => match parse_moment(text) {
             Some(nanos) => Ok(Some(nanos)),
             None => Err(Failure::bad_request(format!("invalid value \"{text}\" for parameter {name}"))),
         },
     };
     let (since, until) = (time("since")?, time("until")?);
+    if let (Some(since), Some(until)) = (since, until)
+        && until < since
+    {
+        return Err(Failure::bad_request("`since` time cannot be after `until` time"));
+    }
     // As dockerd does: a client that names an end and no beginning wants all that is remembered.
     let listener = host.events.listen(since.or(until.map(|_| 0)));
     Ok(with_type(StatusCode::OK, "application/json", Body::stream(lines(listener, filters, until))))
@@ -58,16 +78,27 @@ async fn next(listener: &mut Listener, until: Option<u64>) -> Option<Arc<Event>>
 
 fn fits(filters: &Filters, event: &Event) -> bool {
     let attribute = |name: &str| event.attributes.get(name).map_or("", String::as_str);
-    let (container, image) = (event.subject == Subject::Container, event.subject == Subject::Image);
+    let is = |subject: Subject| event.subject == subject;
+    let (container, image) = (is(Subject::Container), is(Subject::Image));
+    let named = |subject: Subject, wanted: &String| {
+        is(subject) && (event.id.starts_with(wanted.as_str()) || attribute("name").starts_with(wanted.as_str()))
+    };
     let of_image = if image { [event.id.as_str(), attribute("name")] } else { [attribute("image"); 2] };
     filters.any("type", |wanted| *wanted == subject(event.subject).to_string())
-        && filters.any("event", |wanted| wanted == event.action)
+        // As dockerd does: `exec_create` is also the name of `exec_create: ls`.
+        && filters.any("event", |wanted| {
+            event.action == *wanted || event.action.strip_prefix(wanted.as_str()).is_some_and(|rest| rest.starts_with(':'))
+        })
         && filters.any("scope", |wanted| wanted == "local")
         && filters.any("image", |wanted| of_image.iter().any(|name| is_image(name, wanted)))
         // As dockerd does: the beginning of an id or name is enough.
         && filters.any("container", |wanted| {
-            container && (event.id.starts_with(wanted.as_str()) || attribute("name").starts_with(wanted.as_str()))
+            named(Subject::Container, wanted)
+                || !container && !wanted.is_empty() && attribute("container").starts_with(wanted.as_str())
         })
+        && filters.any("volume", |wanted| named(Subject::Volume, wanted))
+        && filters.any("network", |wanted| named(Subject::Network, wanted))
+        && ["config", "daemon", "node", "plugin", "secret", "service"].iter().all(|kind| !filters.has(kind))
         && filters.labels(Some(&event.attributes))
 }
 
@@ -80,14 +111,19 @@ fn subject(subject: Subject) -> EventMessageTypeEnum {
     match subject {
         Subject::Container => EventMessageTypeEnum::CONTAINER,
         Subject::Image => EventMessageTypeEnum::IMAGE,
+        Subject::Volume => EventMessageTypeEnum::VOLUME,
+        Subject::Network => EventMessageTypeEnum::NETWORK,
+        Subject::Builder => EventMessageTypeEnum::BUILDER,
     }
 }
 
 /// An event as dockerd writes it: the three older fields first, which clients below API 1.22 read.
 #[derive(Serialize)]
 struct Line<'a> {
-    status: &'a str,
-    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<&'a String>,
     #[serde(flatten)]
@@ -97,14 +133,20 @@ struct Line<'a> {
 fn line(event: &Event) -> Bytes {
     let message = EventMessage {
         typ: Some(subject(event.subject)),
-        action: Some(event.action.to_owned()),
+        action: Some(event.action.clone().into_owned()),
         actor: Some(EventActor { id: Some(event.id.clone()), attributes: Some(event.attributes.clone()) }),
         scope: Some(EventMessageScopeEnum::LOCAL),
         time: Some((event.at / 1_000_000_000).cast_signed()),
         time_nano: Some(event.at.cast_signed()),
     };
+    let old = matches!(event.subject, Subject::Container | Subject::Image);
     let from = event.attributes.get("image").filter(|_| event.subject == Subject::Container);
-    let line = Line { status: event.action, id: &event.id, from, message };
+    let line = Line {
+        status: old.then_some(event.action.as_ref()),
+        id: old.then_some(&event.id),
+        from,
+        message,
+    };
     let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
     bytes.push(b'\n');
     bytes.into()
@@ -123,7 +165,7 @@ mod tests {
         let pairs = [("image", "busybox:1"), ("name", "ship"), ("exitCode", "7"), ("tier", "web")];
         let attributes = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let id = "ab".repeat(32);
-        Event { subject: Subject::Container, action: "die", id, attributes, at: 1_700_000_000_000_000_007 }
+        Event { subject: Subject::Container, action: "die".into(), id, attributes, at: 1_700_000_000_000_000_007 }
     }
 
     #[test]

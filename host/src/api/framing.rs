@@ -16,12 +16,16 @@ pub(crate) struct Wanted {
     pub framed: bool,
     /// A time before each line.
     pub timestamps: bool,
+    /// Details before each line, behind the time.
+    pub details: bool,
 }
 
 /// Turns log entries into what goes over the connection.
 #[derive(Debug)]
 pub(crate) struct Framing {
     wanted: Wanted,
+    /// What [`Wanted::details`] shows, the same for all of a container's lines.
+    details: String,
     /// Whether the stream's next byte begins a line.
     at_line: [bool; 2],
 }
@@ -44,7 +48,13 @@ pub(crate) fn header(stream: Stream, length: usize) -> [u8; 8] {
 impl Framing {
     /// Begins at the beginning of a line of each stream.
     pub(crate) fn new(wanted: Wanted) -> Framing {
-        Framing { wanted, at_line: [true; 2] }
+        Framing { wanted, details: String::new(), at_line: [true; 2] }
+    }
+
+    /// The same with what stands before each line where [`Wanted::details`] are.
+    pub(crate) fn detailed(mut self, details: String) -> Framing {
+        self.details = details;
+        self
     }
 
     /// What goes out for `entries`; empty when the client wants none of it.
@@ -55,7 +65,7 @@ impl Framing {
             if !wanted {
                 continue;
             }
-            if self.wanted.timestamps {
+            if self.wanted.timestamps || self.wanted.details {
                 self.lines(entry, &mut out);
             } else {
                 self.piece(entry.stream, &entry.bytes, &mut out);
@@ -69,7 +79,16 @@ impl Framing {
             let at_line = &mut self.at_line[usize::from(entry.stream == Stream::Stderr)];
             let begins = std::mem::replace(at_line, line.ends_with(b"\n"));
             if begins {
-                let stamped = [rfc3339_nanos(entry.nanos).as_bytes(), b" ", line].concat();
+                let mut stamped = Vec::with_capacity(line.len() + self.details.len() + 32);
+                if self.wanted.timestamps {
+                    stamped.extend_from_slice(rfc3339_nanos(entry.nanos).as_bytes());
+                    stamped.push(b' ');
+                }
+                if self.wanted.details {
+                    stamped.extend_from_slice(self.details.as_bytes());
+                    stamped.push(b' ');
+                }
+                stamped.extend_from_slice(line);
                 self.piece(entry.stream, &stamped, out);
             } else {
                 self.piece(entry.stream, line, out);
@@ -95,18 +114,21 @@ mod tests {
 
     #[test]
     fn frames_carry_stream_and_length() {
-        let wanted = Wanted { stdout: true, stderr: true, framed: true, timestamps: false };
+        let wanted = Wanted { stdout: true, stderr: true, framed: true, timestamps: false, details: false };
         let out = Framing::new(wanted).encode(&[entry(Stream::Stdout, "ab"), entry(Stream::Stderr, "c")]);
         assert_eq!(&out[..], b"\x01\0\0\0\0\0\0\x02ab\x02\0\0\0\0\0\0\x01c");
     }
 
     #[test]
     fn a_time_stands_before_lines_and_not_before_their_rest() {
-        let wanted = Wanted { stdout: true, stderr: false, framed: false, timestamps: true };
+        let wanted = Wanted { stdout: true, stderr: false, framed: false, timestamps: true, details: false };
         let mut framing = Framing::new(wanted);
         let out =
             framing.encode(&[entry(Stream::Stdout, "a\nb"), entry(Stream::Stderr, "x"), entry(Stream::Stdout, "c\n")]);
         let time = rfc3339_nanos(0);
         assert_eq!(String::from_utf8(out.to_vec()).unwrap(), format!("{time} a\n{time} bc\n"));
+        let mut framing = Framing::new(Wanted { details: true, ..wanted }).detailed("tier=web".to_owned());
+        let out = framing.encode(&[entry(Stream::Stdout, "a\n")]);
+        assert_eq!(String::from_utf8(out.to_vec()).unwrap(), format!("{time} tier=web a\n"));
     }
 }

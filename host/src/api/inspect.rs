@@ -9,6 +9,7 @@ use bollard_stubs::models::{
 };
 use serde_json::{Value, json};
 
+use crate::api::health::health;
 use crate::api::list::network_mode;
 use crate::api::reply::{Answer, Failure, ok};
 use crate::host::Host;
@@ -25,7 +26,11 @@ pub(crate) fn inspect(host: &Arc<Host>, id: &str) -> Answer {
     let response = response(host, &container, &record);
     let value =
         serde_json::to_value(&response).map_err(|error| Failure::bad_request(format!("write the answer: {error}")))?;
-    ok(&finish(value, &record))
+    let mut value = finish(value, &record);
+    if let Some(known) = container.health() {
+        value["State"]["Health"] = health(&known);
+    }
+    ok(&value)
 }
 
 fn response(host: &Host, container: &Container, record: &Record) -> ContainerInspectResponse {
@@ -52,7 +57,7 @@ fn response(host: &Host, container: &Container, record: &Record) -> ContainerIns
         hosts_path: Some(file("hosts")),
         log_path: Some(container.log().path().to_string_lossy().into_owned()),
         name: Some(format!("/{}", record.name)),
-        restart_count: Some(0),
+        restart_count: Some(record.restarts.count.cast_signed()),
         driver: Some("overlayfs".to_owned()),
         platform: Some(if record.isolation.is_wasm() { "wasi" } else { "linux" }.to_owned()),
         image_manifest_descriptor: None,
@@ -82,13 +87,16 @@ fn state(record: &Record) -> ContainerState {
         status: Some(match record.status {
             Status::Created => ContainerStateStatusEnum::CREATED,
             Status::Running => ContainerStateStatusEnum::RUNNING,
+            Status::Paused => ContainerStateStatusEnum::PAUSED,
+            Status::Restarting => ContainerStateStatusEnum::RESTARTING,
             Status::Exited => ContainerStateStatusEnum::EXITED,
             Status::Removing => ContainerStateStatusEnum::REMOVING,
             Status::Dead => ContainerStateStatusEnum::DEAD,
         }),
-        running: Some(record.status == Status::Running),
-        paused: Some(false),
-        restarting: Some(false),
+        // As dockerd: what waits for its next run counts as running.
+        running: Some(record.status.is_active()),
+        paused: Some(record.status == Status::Paused),
+        restarting: Some(record.status == Status::Restarting),
         oom_killed: Some(record.oom_killed),
         dead: Some(record.status == Status::Dead),
         pid: Some(record.pid.map_or(0, i64::from)),
@@ -155,6 +163,16 @@ fn finish(mut value: Value, record: &Record) -> Value {
 /// The mounts a user asked for.
 pub(crate) fn mount_points(record: &Record) -> Vec<MountPoint> {
     let binds = spec::mounts::binds(record).unwrap_or_default();
+    let volumes = record.volumes.iter().map(|volume| MountPoint {
+        typ: Some("volume".to_owned()),
+        name: Some(volume.name.clone()),
+        source: Some(volume.data.to_string_lossy().into_owned()),
+        destination: Some(volume.target.clone()),
+        driver: Some("local".to_owned()),
+        mode: Some(if volume.mode.is_empty() { "z".to_owned() } else { volume.mode.clone() }),
+        rw: Some(!volume.read_only),
+        propagation: Some(String::new()),
+    });
     let binds = binds.into_iter().map(|bind| MountPoint {
         typ: Some("bind".to_owned()),
         source: Some(bind.source),
@@ -164,7 +182,7 @@ pub(crate) fn mount_points(record: &Record) -> Vec<MountPoint> {
         propagation: Some(bind.propagation),
         ..Default::default()
     });
-    binds.collect()
+    binds.chain(volumes).collect()
 }
 
 /// The network it is in; one that has no addresses yet.

@@ -10,9 +10,10 @@ use crate::api::call::Call;
 use crate::api::framing::{Framing, Wanted, media_type};
 use crate::api::reply::{Answer, Failure, with_type};
 use crate::host::Host;
-use crate::state::follower::Window;
-use crate::state::{Follower, Status, Until};
-use crate::timestamp::parse_unix;
+use crate::logging;
+use crate::state::follower::{Patience, Window};
+use crate::state::{Follower, Until};
+use crate::timestamp::parse_moment;
 
 /// The log so far, and with `follow` what comes until the run ends.
 pub(crate) fn logs(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
@@ -22,10 +23,17 @@ pub(crate) fn logs(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
     if !stdout && !stderr {
         return Err(Failure::bad_request("Bad parameters: you must choose at least one stream"));
     }
+    if !container.log().is_kept() {
+        // dockerd's words and code for a driver that only takes.
+        return Err(Failure {
+            status: StatusCode::NOT_IMPLEMENTED,
+            message: "configured logging driver does not support reading".to_owned(),
+        });
+    }
     let framed = container.with(|record| record.config.tty != Some(true));
     let time = |name: &str| match query.get(name) {
         None | Some("0") => Ok(None),
-        Some(text) => match parse_unix(text) {
+        Some(text) => match parse_moment(text) {
             Some(nanos) => Ok(Some(nanos)),
             None => Err(Failure::bad_request(format!("invalid value \"{text}\" for parameter {name}"))),
         },
@@ -41,10 +49,12 @@ pub(crate) fn logs(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
             Err(_) => (0, 0),
         },
     };
-    let following = query.truth("follow") && container.status() == Status::Running;
+    let following = query.truth("follow") && container.status().is_active();
     let until = if following { Until::RunEnds } else { Until::Now };
     let window = Window { skip_lines: skip, since: time("since")?, until: time("until")? };
-    let follower = Follower::new(container.log(), offset, until).within(window);
-    let framing = Framing::new(Wanted { stdout, stderr, framed, timestamps: query.truth("timestamps") });
+    let follower = Follower::new(container.log(), offset, until, Patience::Looking).within(window);
+    let (timestamps, details) = (query.truth("timestamps"), query.truth("details"));
+    let shown = container.with(|record| logging::details(&record.host_config, &record.config));
+    let framing = Framing::new(Wanted { stdout, stderr, framed, timestamps, details }).detailed(shown);
     Ok(with_type(StatusCode::OK, media_type(framed, call.version), Body::stream(follow(follower, framing))))
 }

@@ -16,6 +16,7 @@ use crate::api::body::Body;
 use crate::api::reply::{Answer, ok, with_type};
 use crate::api::{OLDEST, VERSION};
 use crate::host::Host;
+use crate::logging::DRIVERS;
 use crate::state::Status;
 use crate::timestamp::rfc3339;
 
@@ -73,8 +74,11 @@ pub(crate) async fn info(host: &Arc<Host>) -> Answer {
         .collect();
     let (capacity, reserved) = host.account();
     value["Proa"] = json!({ "Isolation": isolations, "CapacityMemory": capacity, "ReservedMemory": reserved });
+    value["Warnings"] = json!(host.warnings());
+    value["Swarm"] = json!({ "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": false,
+        "Error": "", "RemoteManagers": null });
     // Go writes these where the generated type leaves out `None`.
-    for name in ["Warnings", "GenericResources", "CDISpecDirs", "RegistryConfig"] {
+    for name in ["GenericResources", "CDISpecDirs", "RegistryConfig"] {
         if value.get(name).is_none() {
             value[name] = Value::Null;
         }
@@ -94,22 +98,24 @@ fn system_info(host: &Host, images: usize) -> SystemInfo {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as i64;
     let unified = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
     let (name, version) = os_release();
-    let running = count(Some(Status::Running));
+    let paused = count(Some(Status::Paused));
+    // As dockerd: what waits for its next run counts as running.
+    let running = count(Some(Status::Running)).zip(count(Some(Status::Restarting))).map(|(runs, waits)| runs + waits);
     SystemInfo {
         id: Some(host.id.clone()),
         containers: count(None),
         containers_running: running,
-        containers_paused: Some(0),
-        containers_stopped: count(None).zip(running).map(|(all, running)| all - running),
+        containers_paused: paused,
+        containers_stopped: count(None).zip(running).zip(paused).map(|((all, running), paused)| all - running - paused),
         images: Some(images as i64),
         driver: Some("overlayfs".to_owned()),
         driver_status: Some(vec![vec!["driver-type".to_owned(), "oci-image-layout".to_owned()]]),
         docker_root_dir: Some(host.root().to_string_lossy().into_owned()),
         plugins: Some(PluginsInfo {
-            volume: Some(vec![]),
+            volume: Some(vec!["local".to_owned()]),
             network: Some(vec!["bridge".to_owned(), "host".to_owned(), "null".to_owned()]),
             authorization: None,
-            log: Some(vec!["json-file".to_owned()]),
+            log: Some(DRIVERS.map(str::to_owned).to_vec()),
         }),
         memory_limit: Some(true),
         swap_limit: Some(true),
@@ -124,7 +130,7 @@ fn system_info(host: &Host, images: usize) -> SystemInfo {
         nfd: Some(std::fs::read_dir("/proc/self/fd").map_or(0, |all| all.count() as i64)),
         n_goroutines: Some(0),
         system_time: Some(rfc3339(SystemTime::now())),
-        logging_driver: Some("json-file".to_owned()),
+        logging_driver: Some(DRIVERS[0].to_owned()),
         cgroup_driver: Some(SystemInfoCgroupDriverEnum::CGROUPFS),
         cgroup_version: Some(if unified { SystemInfoCgroupVersionEnum::_2 } else { SystemInfoCgroupVersionEnum::_1 }),
         n_events_listener: Some(host.events.listeners() as i64),

@@ -147,9 +147,6 @@ impl Host {
         if let Some(keys) = config.detach_keys.as_deref() {
             DetachKeys::parse(keys).map_err(|_| Error::Invalid(format!("Invalid escape keys ({keys}) provided")))?;
         }
-        if config.privileged == Some(true) {
-            self.policy.permit(&record.tenant, &[crate::policy::Power::Privileged])?;
-        }
         if let Some(relative) = config.working_dir.as_deref().filter(|dir| !dir.is_empty() && !dir.starts_with('/')) {
             let sentence = format!("the working directory '{relative}' is invalid, it needs to be an absolute path");
             return Err(Error::Invalid(sentence));

@@ -32,13 +32,17 @@ pub(crate) fn record(isolation: Isolation) -> Record {
         oom_killed: false,
         error: String::new(),
         ports: Vec::new(),
+        volumes: Vec::new(),
+        inherited: Vec::new(),
+        restarts: crate::healing::restart::Restarts::default(),
+        restart_on_unhealthy: false,
     }
 }
 
 fn spec_of(edit: impl FnOnce(&mut Record)) -> Result<Spec> {
     let mut record = record(Isolation::Linux);
     edit(&mut record);
-    Ok(workload(&record, Path::new("/c"))?.spec)
+    Ok(workload(&record, Path::new("/c"), Joined::SUPPOSED)?.spec)
 }
 
 fn namespaces_of(edit: impl FnOnce(&mut Record)) -> Vec<LinuxNamespaceType> {
@@ -85,6 +89,29 @@ fn capabilities_are_added_and_dropped_by_either_name() {
 }
 
 #[test]
+fn what_is_added_wins_over_what_is_dropped_and_all_is_all() {
+    let bounding = |add: &[&str], drop: &[&str]| {
+        let list = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        let host = HostConfig { cap_add: list(add), cap_drop: list(drop), ..Default::default() };
+        capabilities::chosen(&host).unwrap()
+    };
+    assert!(bounding(&["KILL"], &["KILL"]).contains(&Capability::Kill));
+    assert_eq!(bounding(&["ALL"], &["NET_RAW"]).len(), 40);
+    assert_eq!(bounding(&["CHOWN"], &["ALL"]), [Capability::Chown].into());
+    assert!(bounding(&[], &["all"]).is_empty());
+}
+
+#[test]
+fn a_privileged_container_has_everything_and_no_filter() {
+    let spec = spec_of(|record| record.host_config.privileged = Some(true)).unwrap();
+    let (process, linux) = (spec.process().clone().unwrap(), spec.linux().clone().unwrap());
+    assert_eq!(process.capabilities().clone().unwrap().bounding().clone().unwrap().len(), 41);
+    assert_eq!(process.no_new_privileges(), Some(false));
+    assert!(linux.masked_paths().clone().unwrap().is_empty() && linux.readonly_paths().clone().unwrap().is_empty());
+    assert!(linux.seccomp().is_some(), "a filter that allows everything, which is none");
+}
+
+#[test]
 fn the_network_mode_and_the_isolation_choose_the_namespaces() {
     use LinuxNamespaceType::{Network, User};
     let network = |mode: &str| namespaces_of(|record| record.host_config.network_mode = Some(mode.to_owned()));
@@ -98,7 +125,9 @@ fn the_network_mode_and_the_isolation_choose_the_namespaces() {
 #[test]
 fn binds_are_read_as_docker_reads_them() {
     let check = |text: &str, wasm, expected: Option<(&str, &str, bool)>| {
-        let bind = mounts::parse_bind(text, wasm).ok();
+        let mut asking = record(if wasm { Isolation::Wasm } else { Isolation::Linux });
+        asking.host_config.binds = Some(vec![text.to_owned()]);
+        let bind = mounts::binds(&asking).ok().and_then(|binds| binds.into_iter().next());
         let found = bind.as_ref().map(|bind| (bind.source.as_str(), bind.target.as_str(), bind.read_only));
         assert_eq!(found, expected, "{text}");
     };
@@ -158,7 +187,7 @@ fn a_wasm_guest_s_environment_is_only_what_it_was_given() {
     let mut record = record(Isolation::Wasm);
     record.config.env = Some(vec!["A=1".to_owned()]);
     record.host_config.pids_limit = Some(7);
-    let spec = workload(&record, Path::new("/c")).unwrap().spec;
+    let spec = workload(&record, Path::new("/c"), Joined::SUPPOSED).unwrap().spec;
     assert_eq!(spec.process().clone().unwrap().env().clone().unwrap(), ["A=1"]);
     assert!(spec.mounts().clone().unwrap().is_empty());
     assert!(spec.linux().clone().unwrap().resources().clone().unwrap().pids().is_none());

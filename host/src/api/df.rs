@@ -1,0 +1,54 @@
+//! `GET /system/df`: what images, containers and volumes take on the disk.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::api::call::Call;
+use crate::api::reply::{Answer, Failure, ok};
+use crate::api::{images, list};
+use crate::host::Host;
+use crate::host::disk::tree_size;
+use crate::images::run_blocking;
+use crate::timestamp::rfc3339_nanos;
+
+const KINDS: [&str; 4] = ["container", "image", "volume", "build-cache"];
+
+/// All kinds, or those that `type` names.
+pub(crate) async fn df(host: &Arc<Host>, call: &Call) -> Answer {
+    let wanted: Vec<&str> = call.query.all("type").collect();
+    if let Some(unknown) = wanted.iter().find(|kind| !KINDS.contains(kind)) {
+        return Err(Failure::bad_request(format!("unknown object type: {unknown}")));
+    }
+    let wants = |kind: &str| wanted.is_empty() || wanted.contains(&kind);
+    let mut answer = Map::new();
+    let mut put = |name: &str, value: Value| drop(answer.insert(name.to_owned(), value));
+    if wants("image") {
+        let store = host.root().join("store");
+        let size = run_blocking(move || Ok(tree_size(&store))).await?;
+        put("LayersSize", json!(size));
+        put("Images", json!(images::usage(host).await?));
+    }
+    if wants("container") {
+        put("Containers", json!(list::summaries(host, list::seen(host), true).await?));
+    }
+    if wants("volume") {
+        put("Volumes", volumes(host).await);
+    }
+    if wants("build-cache") {
+        put("BuildCache", json!([]));
+        put("BuilderSize", json!(0));
+    }
+    ok(&answer)
+}
+
+async fn volumes(host: &Host) -> Value {
+    let all = host.volume_sizes().await;
+    let volumes = all.iter().map(|(volume, size, users)| {
+        json!({ "Name": volume.name, "Driver": "local", "Scope": "local", "Labels": volume.labels,
+            "Options": volume.options, "CreatedAt": rfc3339_nanos(volume.created),
+            "Mountpoint": host.root().join("volumes").join(&volume.name).join("_data"),
+            "UsageData": { "RefCount": users, "Size": size } })
+    });
+    volumes.collect()
+}
