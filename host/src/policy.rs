@@ -16,6 +16,8 @@ pub const DEFAULT_TENANT: &str = "default";
 /// [default.isolation]            # every tenant not named below
 /// allow = ["wasm", "linux-userns"]
 /// default = "wasm"
+/// [default.options]              # what would take back some of a native container's confinement
+/// forbid = ["privileged", "host-namespaces", "devices", "capabilities", "unconfined"]
 /// [tenant.billing.isolation]
 /// allow = ["linux"]
 /// ```
@@ -33,6 +35,44 @@ pub struct Policy {
 struct Rules {
     #[serde(default)]
     isolation: IsolationRules,
+    #[serde(default)]
+    options: OptionRules,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OptionRules {
+    /// Nothing is forbidden that is not named.
+    #[serde(default)]
+    forbid: Vec<Power>,
+}
+
+/// An option that takes back some of a native container's confinement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Power {
+    /// `--privileged`, which is all of the others.
+    Privileged,
+    /// `--pid`, `--ipc`, `--uts`, `--cgroupns` and `--network` of the node.
+    HostNamespaces,
+    /// `--device` and `--device-cgroup-rule`.
+    Devices,
+    /// `--cap-add` beyond the default set.
+    Capabilities,
+    /// `--security-opt` that loosens: seccomp, no-new-privileges:false, systempaths.
+    Unconfined,
+}
+
+impl Power {
+    fn option(self) -> &'static str {
+        match self {
+            Power::Privileged => "--privileged",
+            Power::HostNamespaces => "namespaces of the host",
+            Power::Devices => "--device",
+            Power::Capabilities => "capabilities beyond the default ones",
+            Power::Unconfined => "--security-opt that loosens its confinement",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -55,6 +95,20 @@ impl Policy {
     pub fn read(path: &Path) -> Result<Policy> {
         let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
         toml::from_str(&text).map_err(|source| Error::ReadPolicy { path: path.to_owned(), source: Box::new(source) })
+    }
+
+    /// Whether a workload of `tenant` may have `powers`; a privileged one has them all.
+    ///
+    /// # Errors
+    /// `Forbidden` with the first that it may not have.
+    pub fn permit(&self, tenant: &str, powers: &[Power]) -> Result<()> {
+        let forbidden = &self.tenant.get(tenant).unwrap_or(&self.default).options.forbid;
+        let all = powers.contains(&Power::Privileged);
+        match forbidden.iter().find(|power| all || powers.contains(power)) {
+            Some(_) if all => Err(Error::Forbidden(format!("policy does not allow tenant `{tenant}` --privileged"))),
+            Some(power) => Err(Error::Forbidden(format!("policy does not allow tenant `{tenant}` {}", power.option()))),
+            None => Ok(()),
+        }
     }
 
     /// The model for a workload of `tenant` that asked for `asked` (`None` leaves the choice to us).
@@ -124,8 +178,18 @@ mod tests {
     }
 
     #[test]
+    fn a_forbidden_power_is_refused_and_privileged_has_them_all() {
+        let policy = "[default.options]\nforbid = ['devices']\n[tenant.trusted]";
+        let policy: Policy = toml::from_str(policy).unwrap();
+        assert!(policy.permit("default", &[Power::Capabilities]).is_ok());
+        assert!(policy.permit("default", &[Power::Capabilities, Power::Devices]).is_err());
+        assert!(policy.permit("default", &[Power::Privileged]).is_err());
+        assert!(policy.permit("trusted", &[Power::Privileged]).is_ok());
+    }
+
+    #[test]
     fn unknown_keys_are_refused() {
-        for text in ["[default]\nisolations = 1", "[tenants]", "[default.isolation]\nallow = ['vm']"] {
+        for text in ["[default]\nisolations = 1", "[default.options]\nforbid = ['all']", "[tenants]", "[default.isolation]\nallow = ['vm']"] {
             assert!(toml::from_str::<Policy>(text).is_err(), "{text}");
         }
     }

@@ -83,6 +83,25 @@ pub fn merge(image: &oci_spec::image::Config, request: &ContainerConfig) -> Resu
     Ok(merged)
 }
 
+/// What `--entrypoint` means for a Wasm image: the guest's name, its argument 0. Which module runs is the image's to say;
+/// another module's name is refused rather than run under a false one.
+///
+/// # Errors
+/// `Invalid` with the image's own module.
+pub fn check_wasm_entrypoint(image: &oci_spec::image::Config, request: &ContainerConfig) -> Result<()> {
+    let asked = request.entrypoint.as_ref().and_then(|words| words.first()).filter(|word| word.ends_with(".wasm"));
+    let own = image.entrypoint().as_ref().and_then(|words| words.first());
+    match asked {
+        Some(asked) if own.is_none_or(|own| own != asked) => {
+            let own = own.map_or_else(|| "the image's own".to_owned(), |own| format!("`{own}`"));
+            Err(Error::Invalid(format!(
+                "--entrypoint cannot choose another module of a Wasm image: it runs {own}, not `{asked}`"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Program and arguments; empty where neither image nor request names any.
 pub fn arguments(config: &ContainerConfig) -> Vec<String> {
     let (entrypoint, cmd) = (config.entrypoint.iter().flatten(), config.cmd.iter().flatten());
@@ -201,6 +220,18 @@ mod tests {
         for entry in ["SECRET", "=x", "", "A\0=b"] {
             assert!(merge_env(&[entry.to_owned()], &[]).is_err(), "{entry:?}");
         }
+    }
+
+    #[test]
+    fn an_entrypoint_names_a_wasm_guest_and_no_other_module() {
+        let mut image = ConfigBuilder::default().build().unwrap();
+        let check = |image: &oci_spec::image::Config, typed: &str| {
+            let asked = ContainerConfig { entrypoint: words(typed), ..Default::default() };
+            check_wasm_entrypoint(image, &asked).is_ok()
+        };
+        assert!(check(&image, "-") && check(&image, "name") && !check(&image, "/other.wasm"));
+        image.set_entrypoint(words("/app.wasm"));
+        assert!(check(&image, "/app.wasm") && check(&image, "''") && !check(&image, "/other.wasm"));
     }
 
     #[test]

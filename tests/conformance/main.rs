@@ -3,15 +3,24 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod confinement;
 mod environment;
+mod events;
+mod exec;
 mod exit_codes;
 mod files;
+mod healing;
+mod health;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod listing;
 mod logs;
 mod native;
+mod rotation;
+mod options;
 mod stdio;
+mod verbs;
 
 use std::process::ExitCode;
 
@@ -35,6 +44,15 @@ fn main() -> ExitCode {
         limits::fill(suite);
         logs::fill(suite);
         native::fill(suite);
+        options::fill(suite);
+        confinement::fill(suite);
         isolation::fill(suite);
+        healing::fill(suite);
+        health::fill(suite);
+        rotation::fill(suite);
+        events::fill(suite);
+        listing::fill(suite);
+        exec::fill(suite);
+        verbs::fill(suite);
     })
 }

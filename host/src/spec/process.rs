@@ -7,7 +7,7 @@ use oci_spec::runtime::{
 
 use crate::error::{Error, Result};
 use crate::request::{arguments, merge_entries};
-use crate::spec::{built, capabilities, clean, hostname};
+use crate::spec::{built, capabilities, clean, hostname, security};
 use crate::state::record::{Record, User};
 
 /// The PATH of an image that sets none.
@@ -28,7 +28,8 @@ pub fn process(record: &Record) -> Result<Process> {
     if let Some(score) = host.oom_score_adj.filter(|score| *score != 0) {
         let score = i32::try_from(score).ok().filter(|score| (-1000..=1000).contains(score));
         let score = score.ok_or_else(|| {
-            Error::Invalid("Invalid value for oom-score-adj, range for oom score adj is [-1000, 1000]".to_owned())
+            let given = host.oom_score_adj.unwrap_or(0);
+            Error::Invalid(format!("Invalid value {given}, range for oom score adj is [-1000, 1000]"))
         })?;
         builder = builder.oom_score_adj(score);
     }
@@ -51,14 +52,13 @@ pub fn exec(record: &Record, exec: &ExecConfig, user: &User) -> Result<Process> 
     built(builder.build())
 }
 
-fn base(_record: &Record, user: &User, tty: bool, host: &HostConfig) -> Result<ProcessBuilder> {
-    let (add, drop) = (host.cap_add.as_deref().unwrap_or_default(), host.cap_drop.as_deref().unwrap_or_default());
+fn base(record: &Record, user: &User, tty: bool, host: &HostConfig) -> Result<ProcessBuilder> {
     let who = UserBuilder::default().uid(user.uid).gid(user.gid).additional_gids(user.groups.clone()).build();
     Ok(ProcessBuilder::default()
         .terminal(tty)
         .user(built(who)?)
-        .capabilities(capabilities::sets(user.uid, add, drop)?)
-        .no_new_privileges(true))
+        .capabilities(capabilities::sets(user.uid, host)?)
+        .no_new_privileges(security::of(record)?.no_new_privileges.unwrap_or(true)))
 }
 
 /// Docker's order: its own defaults first, then what image and request set.
