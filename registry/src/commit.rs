@@ -138,7 +138,8 @@ impl Layer {
     }
 
     pub(crate) fn finish(self) -> Result<(Ingest, Digest)> {
-        let ingest = self.gzip.finish().map_err(|source| Error::ArchiveIo { action: "compress the layer's", source })?;
+        let ingest =
+            self.gzip.finish().map_err(|source| Error::ArchiveIo { action: "compress the layer's", source })?;
         Ok((ingest, self.hasher.finish()))
     }
 }

@@ -31,7 +31,9 @@ impl<'a> TarStream<'a> {
         let mut reader = BufReader::with_capacity(128 << 10, reader);
         let magic = reader.fill_buf().map_err(failed)?;
         if let Some((_, name)) = FOREIGN.iter().find(|(magic_of, _)| magic.starts_with(magic_of)) {
-            return Err(Error::Stream { reason: format!("it is compressed with {name}: send it as tar, gzip or zstd") });
+            return Err(Error::Stream {
+                reason: format!("it is compressed with {name}: send it as tar, gzip or zstd"),
+            });
         }
         let plain = compression::plain(reader).map_err(failed)?;
         Ok(TarStream { entries: TarEntries::new(plain, limits.clone()).rooted() })

@@ -52,11 +52,6 @@ pub(crate) fn inspect(host: &Host, key: &str) -> Answer {
     }
 }
 
-/// `GET /volumes`.
-pub(crate) fn volumes() -> Answer {
-    ok(&json!({ "Volumes": [], "Warnings": null }))
-}
-
 fn network(host: &Host, name: &str, driver: &str) -> Value {
     let id = proa_registry::Digest::sha256_of(format!("{}/{name}", host.id).as_bytes());
     json!({ "Name": name, "Id": id.hex(), "Created": ZERO, "Scope": "local", "Driver": driver, "EnableIPv4": true,
