@@ -151,6 +151,6 @@ async fn dispatch(state: &State, route: Route, request: Request<Incoming>) -> Re
         Route::UploadStatus { repository, id } => uploads::status(state, &repository, &id),
         Route::Append { repository, id } => uploads::append(state, &repository, &id, request).await,
         Route::Finish { repository, id, digest } => uploads::finish(state, &repository, &id, digest, request).await,
-        Route::Cancel { id } => uploads::cancel(state, &id),
+        Route::Cancel { repository, id } => uploads::cancel(state, &repository, &id),
     }
 }

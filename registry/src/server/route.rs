@@ -20,7 +20,7 @@ pub(super) enum Route {
     UploadStatus { repository: String, id: String },
     Append { repository: String, id: String },
     Finish { repository: String, id: String, digest: Digest },
-    Cancel { id: String },
+    Cancel { repository: String, id: String },
 }
 
 /// How a manifest is named.
@@ -79,7 +79,7 @@ fn upload(method: &Method, uri: &Uri, repository: String, id: &str) -> Result<Ro
     match *method {
         Method::GET => Ok(Route::UploadStatus { repository, id }),
         Method::PATCH => Ok(Route::Append { repository, id }),
-        Method::DELETE => Ok(Route::Cancel { id }),
+        Method::DELETE => Ok(Route::Cancel { repository, id }),
         Method::PUT => match named {
             Some(digest) => Ok(Route::Finish { repository, id, digest }),
             None => Err(Refusal::new(400, "DIGEST_INVALID", "the upload's digest is missing")),

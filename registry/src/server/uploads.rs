@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_RANGE, LOCATION, RANGE};
+use hyper::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, LOCATION, RANGE};
 use tokio::sync::mpsc;
 
 use super::State;
@@ -140,9 +140,7 @@ pub(super) async fn append(
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let (taken, ingest) = state.uploads.take(repository, id)?;
-    if let Some(start) = range_start(&request)
-        && start != ingest.written()
-    {
+    if !follows(request.headers(), ingest.written()) {
         let written = ingest.written();
         taken.put_back(ingest);
         let answer = Refusal::new(416, "BLOB_UPLOAD_INVALID", "the piece does not follow the last one").into_answer();
@@ -169,8 +167,9 @@ pub(super) async fn finish(
     Ok(created(repository, &digest))
 }
 
-pub(super) fn cancel(state: &State, id: &str) -> Result<Answer, Refusal> {
-    state.uploads.remove(id).map(|_| answer::empty(204)).ok_or_else(unknown)
+pub(super) fn cancel(state: &State, repository: &str, id: &str) -> Result<Answer, Refusal> {
+    // Taken out like for any other request, and then not put back.
+    state.uploads.take(repository, id).map(|_| answer::empty(204))
 }
 
 /// Moves a request's body into the upload, by a bounded queue to a thread that may block.
@@ -229,9 +228,21 @@ async fn seal(ingest: Ingest, digest: &Digest) -> Result<(), Refusal> {
     Ok(sealed.map(drop)?)
 }
 
-fn range_start(request: &Request<Incoming>) -> Option<u64> {
-    let value = request.headers().get(CONTENT_RANGE)?.to_str().ok()?;
-    value.trim_start_matches("bytes ").split('-').next()?.trim().parse().ok()
+/// Whether the piece that a request announces begins where the last one ended and is as long as it says; a piece without a
+/// range follows whatever came before. `<first>-<last>` in the distribution specification, `bytes <first>-<last>/<of>`
+/// in HTTP's.
+fn follows(headers: &HeaderMap, written: u64) -> bool {
+    let Some(value) = headers.get(CONTENT_RANGE) else { return true };
+    let range = value.to_str().ok().and_then(|text| {
+        let text = text.trim_start_matches("bytes ");
+        let (first, last) = text.split_once('/').map_or(text, |(range, _)| range).split_once('-')?;
+        Some((first.trim().parse::<u64>().ok()?, last.trim().parse::<u64>().ok()?))
+    });
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    range.is_some_and(|(first, last)| {
+        let length = last.checked_sub(first).and_then(|length| length.checked_add(1));
+        first == written && length.is_some() && announced.is_none_or(|announced| length == Some(announced))
+    })
 }
 
 /// `0-<last byte>`; the specification writes `0-0` for an upload that is still empty.
@@ -253,6 +264,22 @@ fn created(repository: &str, digest: &Digest) -> Answer {
 mod tests {
     use super::*;
     use crate::layout::Layout;
+
+    #[test]
+    fn a_piece_that_does_not_follow_is_told_from_one_that_does() {
+        let check = |range: &str, length: &str, expected: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_RANGE, range.parse().unwrap());
+            headers.insert(CONTENT_LENGTH, length.parse().unwrap());
+            assert_eq!(follows(&headers, 6), expected, "{range}");
+        };
+        check("6-9", "4", true);
+        check("bytes 6-9/100", "4", true);
+        for range in ["7-10", "3-5", "9-6", "x", "-6-9", "6-", "6-18446744073709551615", "6-8"] {
+            check(range, "4", false);
+        }
+        assert!(follows(&HeaderMap::new(), 6));
+    }
 
     #[test]
     fn an_upload_whose_request_was_dropped_is_forgotten() {
