@@ -109,8 +109,14 @@ impl Client {
         headers: &[(&str, &str)],
         payload: Payload<'_>,
     ) -> Result<Response<'_>> {
-        self.write(method, path, headers, payload)?;
-        self.receive(method, path)
+        let streams = matches!(payload, Payload::Stream { .. });
+        match self.write(method, path, headers, payload) {
+            // A host that has heard enough of a long body answers and hangs up; its answer says more than our broken
+            // pipe.
+            Err(unsent) if streams => self.receive(method, path).and(Err(unsent)),
+            Err(unsent) => Err(unsent),
+            Ok(()) => self.receive(method, path),
+        }
     }
 
     /// The request alone; [`receive`](Client::receive) takes the answer later.
@@ -130,10 +136,13 @@ impl Client {
     /// The answer to the request written last.
     pub(crate) fn receive(&mut self, method: &str, path: &str) -> Result<Response<'_>> {
         let request = format!("{method} {path}");
-        let head = match self.connection.read_head() {
+        let mut head = match self.connection.read_head() {
             Ok(head) => head,
             Err(source) => return Err(Error::Receive { request, source }),
         };
+        if method == "HEAD" {
+            head.framing = body::Framing::Length(0);
+        }
         let response = Response { request, head, connection: &mut self.connection };
         if response.head.status >= 400 { Err(response.refusal()) } else { Ok(response) }
     }
@@ -172,6 +181,11 @@ impl<'c> Response<'c> {
     /// The body, to be read as it comes.
     pub(crate) fn into_body(self) -> Body<'c> {
         Body::new(self.head.framing, self.connection)
+    }
+
+    /// What the host knows of a path inside a container (`X-Docker-Container-Path-Stat`).
+    pub(crate) fn path_stat(&self) -> Option<&str> {
+        self.head.path_stat.as_deref()
     }
 
     /// Whether the body is Docker's multiplexed stream, by its media type.

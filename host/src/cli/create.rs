@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::Failure;
 use super::client::Client;
 use super::door::Door;
 use super::run::args::ContainerArgs;
@@ -9,9 +10,10 @@ use super::run::request::Request;
 
 /// Creates a container and prints its id.
 pub(crate) fn run(args: ContainerArgs, door: &Door) -> anyhow::Result<u8> {
-    let request = Request::new(args, true)?;
-    let mut client = Client::connect(door)?;
-    let created = super::run::create(&mut client, request)?;
+    let failed = |error| Failure::wrap(125, error);
+    let request = Request::new(args, true).map_err(failed)?;
+    let mut client = Client::connect(door).map_err(failed)?;
+    let created = super::run::create(&mut client, request).map_err(failed)?;
     writeln!(std::io::stdout(), "{}", created.id)?;
     Ok(0)
 }

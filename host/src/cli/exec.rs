@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::client::{Client, json};
 use super::door::Door;
+use super::escape::Keys;
 use super::query::encode;
+use super::run::request::Attached;
 use super::run::{environment, start_code};
 use super::{Failure, session, terminal};
 
@@ -24,6 +26,12 @@ pub(crate) struct ExecArgs {
     /// Give the program a terminal
     #[arg(short, long)]
     tty: bool,
+    /// The keys that leave the program's terminal
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
+    /// Give the program everything
+    #[arg(long)]
+    privileged: bool,
     /// Set an environment variable
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
@@ -36,9 +44,9 @@ pub(crate) struct ExecArgs {
     /// The working directory inside
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
-    container: String,
-    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
-    command: Vec<String>,
+    /// The container; then the program and its arguments, for a Wasm guest a module of its image or arguments only
+    #[arg(required = true, num_args = 2.., trailing_var_arg = true, value_names = ["CONTAINER", "COMMAND"])]
+    words: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -49,6 +57,7 @@ struct Create {
     attach_stderr: bool,
     detach: bool,
     tty: bool,
+    privileged: bool,
     cmd: Vec<String>,
     env: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,6 +94,9 @@ pub(crate) fn run(args: ExecArgs, door: &Door) -> anyhow::Result<u8> {
     if args.tty && args.interactive && !args.detach && !terminal::is_input() {
         anyhow::bail!("the input device is not a TTY\nhint: leave out --tty when input comes from a file or a pipe");
     }
+    let keys = Keys::find(args.detach_keys.as_deref(), args.tty && !args.detach)?;
+    let mut words = args.words.into_iter();
+    let container = words.next().unwrap_or_default();
     let mut client = Client::connect(door)?;
     let console_size = if args.tty { terminal::size() } else { None };
     let create = Create {
@@ -93,13 +105,14 @@ pub(crate) fn run(args: ExecArgs, door: &Door) -> anyhow::Result<u8> {
         attach_stderr: !args.detach,
         detach: args.detach,
         tty: args.tty,
-        cmd: args.command,
+        privileged: args.privileged,
+        cmd: words.collect(),
         env: environment::collect(&args.env_file, &args.env)?,
         user: args.user,
         working_dir: args.workdir,
         console_size,
     };
-    let created: Created = client.post_json(&format!("/containers/{}/exec", encode(&args.container)), &create)?;
+    let created: Created = client.post_json(&format!("/containers/{}/exec", encode(&container)), &create)?;
     let start = Start { detach: args.detach, tty: args.tty, console_size };
     let path = format!("/exec/{}/start", encode(&created.id));
     let failed = |error| Failure::wrap(start_code(&error), error.into());
@@ -107,7 +120,8 @@ pub(crate) fn run(args: ExecArgs, door: &Door) -> anyhow::Result<u8> {
         client.send("POST", &path, &[], json(&path, &start)?).and_then(|answer| answer.finish()).map_err(failed)?;
         return Ok(0);
     }
-    let options = session::Options { stdin: args.interactive, tty: args.tty, sig_proxy: false, removed: false };
+    let attached = Attached { stdin: args.interactive, stdout: true, stderr: true };
+    let options = session::Options { streams: attached, tty: args.tty, sig_proxy: false, removed: false, keys };
     let streams = client.another()?.hijack(&path, json(&path, &start)?).map_err(failed)?;
     take_part(client, &created.id, streams, options)
 }

@@ -32,13 +32,6 @@ impl std::error::Error for Failure {
     }
 }
 
-/// Prints what is wrong with a command line, or the help that was asked for.
-pub(crate) fn usage(error: &clap::Error) -> u8 {
-    // A reader who went away wants no more of it.
-    let _ = error.print();
-    if error.use_stderr() { 125 } else { 0 }
-}
-
 /// Tells a failure to the caller.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let (sentence, hints) = tell(error);

@@ -36,26 +36,42 @@ pub(crate) fn moment(then: i64) -> String {
     format!("{} {} +0000 UTC", &text[..10], &text[11..19])
 }
 
+/// `2026-11-20T18:43:26Z`.
+pub(crate) fn rfc3339(then: i64) -> String {
+    let nanos = u64::try_from(then).unwrap_or_default().saturating_mul(1_000_000_000);
+    let text = proa::timestamp::rfc3339_nanos(nanos);
+    format!("{}Z", &text[..19])
+}
+
 /// Three significant digits in decimal units, without zeros at their end, as `docker images` has them: `1.23MB`.
 pub(crate) fn size(bytes: u64) -> String {
-    scaled(bytes as f64, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB"])
+    scaled(bytes as f64, 3, 1000.0, &DECIMAL)
 }
 
-/// The same in binary units: `1.5MiB`.
+/// The same with four digits, as Docker has it where it does not round to three: `1.234MB`.
+pub(crate) fn precise_size(bytes: u64) -> String {
+    scaled(bytes as f64, 4, 1000.0, &DECIMAL)
+}
+
+/// Four digits in binary units: `1.5MiB`.
 pub(crate) fn memory(bytes: u64) -> String {
-    scaled(bytes as f64, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB"])
+    scaled(bytes as f64, 4, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB"])
 }
 
-fn scaled(mut number: f64, base: f64, units: &[&str]) -> String {
+const DECIMAL: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+
+fn scaled(mut number: f64, significant: usize, base: f64, units: &[&str]) -> String {
     let mut unit = 0;
     while number >= base && unit + 1 < units.len() {
         number /= base;
         unit += 1;
     }
     let digits = match number {
-        n if n >= 100.0 || unit == 0 => 0,
-        n if n >= 10.0 => 1,
-        _ => 2,
+        _ if unit == 0 => 0,
+        n if n >= 1000.0 => significant.saturating_sub(4),
+        n if n >= 100.0 => significant.saturating_sub(3),
+        n if n >= 10.0 => significant.saturating_sub(2),
+        _ => significant.saturating_sub(1),
     };
     let number = format!("{number:.digits$}");
     let number = if digits == 0 { &number } else { number.trim_end_matches('0').trim_end_matches('.') };
@@ -104,6 +120,7 @@ mod tests {
         ] {
             assert_eq!(size(bytes), expected);
         }
+        assert_eq!((precise_size(1_234_567), memory(1536)), ("1.235MB".to_owned(), "1.5KiB".to_owned()));
         assert_eq!(shorten("abcdef", 4), "abc…");
         assert_eq!(short_id("sha256:0123456789abcdef"), "0123456789ab");
     }

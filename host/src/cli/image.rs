@@ -1,4 +1,4 @@
-//! The image argument: a reference, `oci:DIR[:TAG]` or a .wasm file. What lies in files is packed into an OCI layout
+//! The image argument: a reference, `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:TAG]` or a .wasm file. What lies in files is packed into an OCI layout
 //! archive and given to the host by `POST /images/load`; the host itself never opens the caller's files.
 
 use std::fs::File;
@@ -6,9 +6,10 @@ use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use proa_registry::archive::{self, LayoutName};
+use proa_registry::LayoutName;
+use proa_registry::archive;
 use proa_registry::package::{self, Package};
-use proa_registry::{Descriptor, Layout, Reference};
+use proa_registry::{ArchiveName, Descriptor, Layout, Limits, Reference};
 use serde_json::Value;
 
 use super::client::{self, Client, Payload};
@@ -24,6 +25,8 @@ pub(crate) enum Image {
     Reference(String),
     /// `oci:DIR[:TAG]`
     Layout(String),
+    /// `oci-archive:FILE[:TAG]` or `docker-archive:FILE[:TAG]`
+    Archive(String),
     /// A Wasm module or component in a file.
     File(PathBuf),
 }
@@ -37,6 +40,8 @@ impl Image {
             bail!("the image has no name");
         } else if word.starts_with("oci:") {
             Ok(Image::Layout(word.to_owned()))
+        } else if ArchiveName::is_meant(word) {
+            Ok(Image::Archive(word.to_owned()))
         } else if word.ends_with(".wasm") || (is_path && Path::new(word).is_file()) {
             Ok(Image::File(PathBuf::from(word)))
         } else {
@@ -53,6 +58,14 @@ impl Image {
                 let layout =
                     Layout::open(&dir).with_context(|| format!("open the image layout `{}`", dir.display()))?;
                 let image = find(&layout, tag.as_deref()).with_context(|| format!("find the image `{name}`"))?;
+                load(client, &layout, image)
+            }
+            Image::Archive(name) => {
+                let name: ArchiveName = name.parse()?;
+                let scratch = tempfile::tempdir().context("make a scratch folder")?;
+                let layout = Layout::create(scratch.path())?;
+                let image = archive::open(&name, &layout, &Limits::default())
+                    .with_context(|| format!("open the archive `{name}`"))?;
                 load(client, &layout, image)
             }
             Image::File(path) => {
@@ -159,6 +172,8 @@ mod tests {
             ("busybox", Image::Reference("busybox".into())),
             ("127.0.0.1:5000/a/b:c", Image::Reference("127.0.0.1:5000/a/b:c".into())),
             ("oci:hello-image:latest", Image::Layout("oci:hello-image:latest".into())),
+            ("docker-archive:a.tar:b", Image::Archive("docker-archive:a.tar:b".into())),
+            ("oci-archive:a.tar", Image::Archive("oci-archive:a.tar".into())),
             ("app.wasm", Image::File("app.wasm".into())),
             ("./missing", Image::Reference("./missing".into())),
             ("/proc/self/exe", Image::File("/proc/self/exe".into())),

@@ -1,17 +1,14 @@
 //! `images`: what is in the host's store.
 
-use std::io::Write;
-
 use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::client::Client;
 use super::door::Door;
+use super::filters::filters;
 use super::human::{ago, moment, short_id, size};
-use super::ps::filters;
 use super::query::Query;
-use super::table;
 use super::template::Format;
 
 /// `proa images`.
@@ -60,7 +57,12 @@ struct Row<'s> {
 }
 
 pub(crate) fn run(mut args: ImagesArgs, door: &Door) -> anyhow::Result<u8> {
-    let format = Format::parse(args.format.as_deref())?;
+    let columns = match (args.quiet, args.digests) {
+        (true, _) => "{{.ID}}",
+        (false, false) => "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
+        (false, true) => "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
+    };
+    let format = Format::parse(args.format.as_deref())?.or(columns)?;
     args.filter.extend(args.name.map(|name| format!("reference={name}")));
     let path = Query::new("/images/json")
         .flag("all", args.all)
@@ -68,29 +70,10 @@ pub(crate) fn run(mut args: ImagesArgs, door: &Door) -> anyhow::Result<u8> {
         .maybe("filters", filters(&args.filter)?.as_deref())
         .into_path();
     let images: Vec<Summary> = Client::connect(door)?.get(&path)?;
-    let mut out = std::io::stdout().lock();
     let id = |image: &Summary| if args.no_trunc { image.id.clone() } else { short_id(&image.id).to_owned() };
-    if args.quiet {
-        images.iter().try_for_each(|image| writeln!(out, "{}", id(image)))?;
-        return Ok(0);
-    }
-    let rows: Vec<Row<'_>> = images.iter().flat_map(rows).collect();
-    if format != Format::Table {
-        let objects: Vec<Value> = rows.iter().map(|row| object(row, id(row.image))).collect();
-        let heads = [("ID", "IMAGE ID"), ("CreatedAt", "CREATED AT"), ("CreatedSince", "CREATED")];
-        format.print(&mut out, &heads, &objects)?;
-    } else if args.digests {
-        let cells = rows.iter().map(|row| {
-            let [repository, tag, rest @ ..] = cells(row, id(row.image));
-            let [id, created, size] = rest;
-            [repository, tag, row.digest.to_owned(), id, created, size]
-        });
-        let cells: Vec<[String; 6]> = cells.collect();
-        table::print(&mut out, ["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"], &cells)?;
-    } else {
-        let cells: Vec<[String; 5]> = rows.iter().map(|row| cells(row, id(row.image))).collect();
-        table::print(&mut out, ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"], &cells)?;
-    }
+    let objects: Vec<Value> = images.iter().flat_map(rows).map(|row| object(&row, id(row.image))).collect();
+    let heads = [("ID", "IMAGE ID"), ("CreatedAt", "CREATED AT"), ("CreatedSince", "CREATED")];
+    format.print(&mut std::io::stdout().lock(), &heads, &objects)?;
     Ok(0)
 }
 
@@ -113,23 +96,20 @@ fn rows(image: &Summary) -> Vec<Row<'_>> {
         .collect()
 }
 
-fn bytes(image: &Summary) -> u64 {
-    u64::try_from(image.size).unwrap_or_default()
-}
-
-fn cells(row: &Row<'_>, id: String) -> [String; 5] {
-    [row.repository.to_owned(), row.tag.to_owned(), id, ago(row.image.created), size(bytes(row.image))]
-}
-
 /// A row under the names that Docker's formats use.
 fn object(row: &Row<'_>, id: String) -> Value {
+    let bytes = size(u64::try_from(row.image.size).unwrap_or_default());
     json!({
+        "Containers": "N/A",
         "CreatedAt": moment(row.image.created),
         "CreatedSince": ago(row.image.created),
         "Digest": row.digest,
         "ID": id,
         "Repository": row.repository,
-        "Size": size(bytes(row.image)),
+        "SharedSize": "N/A",
+        "Size": bytes,
         "Tag": row.tag,
+        "UniqueSize": "N/A",
+        "VirtualSize": bytes,
     })
 }

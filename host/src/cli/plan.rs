@@ -12,12 +12,12 @@ use super::run::request::Request;
 pub(crate) fn run(args: ContainerArgs, door: &Door) -> anyhow::Result<u8> {
     let mut request = Request::new(args, true)?;
     let mut client = Client::connect(door)?;
-    request.body.image = request.image.settle(&mut client)?;
+    request.body.config.image = Some(request.image.settle(&mut client)?);
     let text = match ask(&mut client, &request) {
         Err(Error::Refused { status: 404, message })
             if request.pull != Pull::Never && message.contains("No such image") =>
         {
-            super::pull::pull(&mut client, &request.body.image, request.platform.as_deref(), Show::Stderr)?;
+            super::pull::pull(&mut client, request.body.image(), request.platform.as_deref(), Show::Stderr)?;
             ask(&mut client, &request)?
         }
         other => other?,

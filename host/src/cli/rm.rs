@@ -17,6 +17,9 @@ pub(crate) struct RmArgs {
     /// Remove its anonymous volumes too
     #[arg(short, long)]
     volumes: bool,
+    /// Remove a link instead of its container
+    #[arg(short, long)]
+    link: bool,
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
 }
@@ -24,8 +27,10 @@ pub(crate) struct RmArgs {
 pub(crate) fn run(args: RmArgs, door: &Door) -> anyhow::Result<u8> {
     let mut client = Client::connect(door)?;
     each_found(&args.containers, |name| {
-        let path =
-            Query::new(format!("/containers/{}", encode(name))).flag("force", args.force).flag("v", args.volumes);
+        let path = Query::new(format!("/containers/{}", encode(name)))
+            .flag("force", args.force)
+            .flag("v", args.volumes)
+            .flag("link", args.link);
         match client.delete(&path.into_path()) {
             // As Docker since 20.10: -f means that it shall be gone.
             Err(error @ Error::Refused { status: 404, .. }) if args.force => {

@@ -4,11 +4,21 @@
 //! untouched. Three steps: [`args`] is what was typed, [`request`] what it means, and this file does it.
 
 pub(crate) mod args;
+mod cidfile;
+mod devices;
+mod endpoints;
 pub(crate) mod environment;
+mod health;
+mod host_config;
+mod limits;
+mod mount;
 mod mounts;
+pub(crate) mod pairs;
 mod ports;
 pub(crate) mod quantity;
 pub(crate) mod request;
+pub(crate) mod restart;
+mod security;
 
 use std::io::Write;
 
@@ -17,12 +27,13 @@ use proa_registry::Reference;
 use serde::Deserialize;
 
 use self::args::{Pull, RunArgs};
-use self::request::Request;
+use self::cidfile::IdFile;
+use self::request::{Attached, Request};
 use super::client::{self, Client};
 use super::door::Door;
 use super::progress::Show;
 use super::query::{Query, encode};
-use super::{DoorArgs, Failure, session, usage};
+use super::{DoorArgs, Failure, escape, parse, session};
 
 /// The parser of `proa run` alone.
 #[derive(Debug, Parser)]
@@ -36,9 +47,9 @@ struct Lean {
 
 /// `proa run` as typed, before the command tree exists.
 pub(crate) fn main() -> anyhow::Result<u8> {
-    match Lean::try_parse_from(std::env::args_os().skip(1)) {
+    match parse::parse::<Lean>(std::env::args_os().skip(1)) {
         Ok(lean) => run(lean.args, &lean.door.find()?),
-        Err(error) => Ok(usage(&error)),
+        Err(code) => Ok(code),
     }
 }
 
@@ -46,10 +57,14 @@ pub(crate) fn main() -> anyhow::Result<u8> {
 pub(crate) fn run(args: RunArgs, door: &Door) -> anyhow::Result<u8> {
     let (detach, sig_proxy) = (args.detach, args.sig_proxy);
     let failed = |error| Failure::wrap(125, error);
+    if detach && !args.container.attach.is_empty() {
+        anyhow::bail!("conflicting options: cannot specify both --attach and --detach");
+    }
     let request = Request::new(args.container, !detach).map_err(failed)?;
-    if !detach && request.body.tty && request.body.open_stdin && !super::terminal::is_input() {
+    if !detach && request.body.tty() && request.body.open_stdin() && !super::terminal::is_input() {
         anyhow::bail!("the input device is not a TTY\nhint: leave out --tty when input comes from a file or a pipe");
     }
+    let keys = escape::Keys::find(args.detach_keys.as_deref(), request.body.tty() && !detach).map_err(failed)?;
     let mut client = Client::connect(door).map_err(failed)?;
     let container = create(&mut client, request).map_err(failed)?;
     if detach {
@@ -58,10 +73,11 @@ pub(crate) fn run(args: RunArgs, door: &Door) -> anyhow::Result<u8> {
         return Ok(0);
     }
     let session = session::Options {
-        stdin: container.open_stdin,
+        streams: container.attached,
         tty: container.tty,
         sig_proxy: sig_proxy && !container.tty,
         removed: container.auto_remove,
+        keys,
     };
     session::run(client, &container.id, session)
 }
@@ -71,16 +87,17 @@ pub(crate) fn run(args: RunArgs, door: &Door) -> anyhow::Result<u8> {
 pub(crate) struct Created {
     pub(crate) id: String,
     tty: bool,
-    open_stdin: bool,
+    attached: Attached,
     auto_remove: bool,
 }
 
 /// Creates a container, pulling its image first where that is asked for or needed.
 pub(crate) fn create(client: &mut Client, mut request: Request) -> anyhow::Result<Created> {
-    request.body.image = request.image.settle(client)?;
+    let id_file = request.cidfile.take().map(IdFile::reserve).transpose()?;
+    request.body.config.image = Some(request.image.settle(client)?);
     let show = if request.quiet { Show::Nothing } else { Show::Stderr };
     let pull = |client: &mut Client, request: &Request| {
-        super::pull::pull(client, &request.body.image, request.platform.as_deref(), show)
+        super::pull::pull(client, request.body.image(), request.platform.as_deref(), show)
     };
     if request.pull == Pull::Always {
         pull(client, &request)?;
@@ -88,8 +105,8 @@ pub(crate) fn create(client: &mut Client, mut request: Request) -> anyhow::Resul
     let id = match post(client, &request) {
         Err(error) if request.pull == Pull::Missing && is_missing_image(&error) => {
             if !request.quiet {
-                let image =
-                    Reference::parse(&request.body.image).map_or(request.body.image.clone(), |name| name.familiar());
+                let image = request.body.image();
+                let image = Reference::parse(image).map_or(image.to_owned(), |name| name.familiar());
                 writeln!(std::io::stderr(), "Unable to find image '{image}' locally")?;
             }
             pull(client, &request)?;
@@ -97,8 +114,11 @@ pub(crate) fn create(client: &mut Client, mut request: Request) -> anyhow::Resul
         }
         other => other?,
     };
+    if let Some(file) = id_file {
+        file.write(&id)?;
+    }
     let body = request.body;
-    Ok(Created { id, tty: body.tty, open_stdin: body.open_stdin, auto_remove: body.host_config.auto_remove })
+    Ok(Created { id, tty: body.tty(), attached: body.attached(), auto_remove: body.auto_remove() })
 }
 
 fn is_missing_image(error: &client::Error) -> bool {

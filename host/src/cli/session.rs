@@ -11,20 +11,31 @@ use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SI
 use signal_hook::iterator::Signals;
 
 use super::client::{self, Client, Hijacked, Payload, copy_frames, copy_raw};
+use super::escape::Keys;
 use super::query::{Query, encode};
+use super::run::request::Attached;
 use super::{Failure, escape, run, terminal};
 
 /// How the caller takes part.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
-    /// Standard input goes to the container.
-    pub(crate) stdin: bool,
+    /// The streams that are the caller's too.
+    pub(crate) streams: Attached,
     /// The container has a terminal.
     pub(crate) tty: bool,
     /// Signals go to the container.
     pub(crate) sig_proxy: bool,
     /// The container is removed at its end, and the command waits for that.
     pub(crate) removed: bool,
+    /// What leaves a terminal without ending the container.
+    pub(crate) keys: Keys,
+}
+
+impl Options {
+    /// Whether any of the container's output is the caller's.
+    fn shows(&self) -> bool {
+        self.streams.stdout || self.streams.stderr
+    }
 }
 
 /// Attaches to a created container, starts it and stays to its end; its exit code.
@@ -34,7 +45,7 @@ pub(crate) fn run(mut client: Client, id: &str, options: Options) -> anyhow::Res
     let mut waiter = client.another().map_err(failed)?;
     let wait = wait_path(id, if options.removed { "removed" } else { "next-exit" });
     waiter.write("POST", &wait, &[], Payload::None).map_err(failed)?;
-    let streams = client.another().and_then(|client| attach(client, id, options.stdin, false)).map_err(failed)?;
+    let streams = client.another().and_then(|client| attach(client, id, options)).map_err(failed)?;
     // Its head says that the host waits from here on; its body comes with the end.
     let waiting = waiter.receive("POST", &wait).map_err(failed)?;
     let raw = enter_raw(options)?;
@@ -49,6 +60,11 @@ pub(crate) fn run(mut client: Client, id: &str, options: Options) -> anyhow::Res
     if copied.context("copy the container's output")? == Left::Detached {
         return Ok(0);
     }
+    if !options.shows() {
+        // As Docker does: who takes part in nothing that the container says is told its name.
+        writeln!(io::stdout(), "{id}")?;
+        return Ok(0);
+    }
     let waited = waiting.json::<Waited>();
     signals.close();
     waited.map_err(|error| lost(error, id))?.into_code()
@@ -56,7 +72,7 @@ pub(crate) fn run(mut client: Client, id: &str, options: Options) -> anyhow::Res
 
 /// Stays with a container that runs already.
 pub(crate) fn join(client: Client, id: &str, options: Options) -> anyhow::Result<u8> {
-    let streams = attach(client.another()?, id, options.stdin, false)?;
+    let streams = attach(client.another()?, id, options)?;
     let mut waiter = client.another()?;
     let wait = wait_path(id, "not-running");
     waiter.write("POST", &wait, &[], Payload::None)?;
@@ -87,13 +103,12 @@ fn lost(error: client::Error, id: &str) -> anyhow::Error {
 }
 
 /// Opens the container's streams.
-pub(crate) fn attach(client: Client, id: &str, stdin: bool, logs: bool) -> client::Result<Hijacked> {
+fn attach(client: Client, id: &str, options: Options) -> client::Result<Hijacked> {
     let path = Query::new(format!("/containers/{}/attach", encode(id)))
         .flag("stream", true)
-        .flag("stdin", stdin)
-        .flag("stdout", true)
-        .flag("stderr", true)
-        .flag("logs", logs)
+        .flag("stdin", options.streams.stdin)
+        .flag("stdout", options.streams.stdout)
+        .flag("stderr", options.streams.stderr)
         .into_path();
     client.hijack(&path, Payload::None)
 }
@@ -131,7 +146,7 @@ impl Waited {
 
 /// Takes the terminal when the caller's is the guest's.
 pub(crate) fn enter_raw(options: Options) -> anyhow::Result<Option<terminal::Raw>> {
-    (options.tty && options.stdin && terminal::is_input())
+    (options.tty && options.streams.stdin && terminal::is_input())
         .then(terminal::Raw::enter)
         .transpose()
         .context("take the terminal")
@@ -149,13 +164,13 @@ pub(crate) enum Left {
 /// Copies both ways until the guest's output ends or the caller leaves.
 pub(crate) fn copy(mut streams: Hijacked, options: Options) -> io::Result<Left> {
     let detached = Arc::new(AtomicBool::new(false));
-    if options.stdin {
+    if options.streams.stdin {
         let (mut input, detached) = (streams.input()?, Arc::clone(&detached));
         // Left behind when the output ends: a read of the caller's terminal cannot be called off.
         thread::spawn(move || {
             if !options.tty {
                 let _ = copy_raw(io::stdin(), &mut input);
-            } else if let Ok(true) = escape::copy_until_escape(io::stdin(), &mut input) {
+            } else if let Ok(true) = escape::copy_until_escape(io::stdin(), &mut input, options.keys) {
                 detached.store(true, Ordering::SeqCst);
                 return input.leave();
             }

@@ -6,7 +6,9 @@ use clap::Args;
 use super::client::Client;
 use super::door::Door;
 use super::each::each;
+use super::escape::Keys;
 use super::inspect::container_facts;
+use super::run::request::Attached;
 use super::{run, session};
 
 /// `proa start`.
@@ -18,6 +20,9 @@ pub(crate) struct StartArgs {
     /// Pass standard input on
     #[arg(short, long)]
     interactive: bool,
+    /// The keys that leave a container's terminal
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
 }
@@ -33,10 +38,11 @@ pub(crate) fn run(args: StartArgs, door: &Door) -> anyhow::Result<u8> {
     let [name] = args.containers.as_slice() else { bail!("only one container can be started and attached to") };
     let facts = container_facts(&mut client, name)?;
     let options = session::Options {
-        stdin: args.interactive && facts.open_stdin,
+        streams: Attached { stdin: args.interactive && facts.open_stdin, stdout: true, stderr: true },
         tty: facts.tty,
         sig_proxy: !facts.tty,
         removed: facts.auto_remove,
+        keys: Keys::find(args.detach_keys.as_deref(), facts.tty)?,
     };
     session::run(client, &facts.id, options)
 }

@@ -1,4 +1,5 @@
-//! `system stop`: ends all workloads of a root, then everything that served them.
+//! `system`: the host as a whole; proa's own verb is `stop`, which ends all workloads of a root, then everything that
+//! served them.
 
 use std::io::Write;
 
@@ -8,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::client::{Client, Payload};
 use super::door::Door;
+use super::{df, events, info, prune};
 
 /// `proa system`.
 #[derive(Debug, Args)]
@@ -18,12 +20,24 @@ pub(crate) struct SystemArgs {
 
 #[derive(Debug, Subcommand)]
 enum SystemVerb {
+    /// Show what takes room
+    Df(df::DfArgs),
+    /// Show what happens on the host, as it happens
+    Events(events::EventsArgs),
+    /// Show what the host can do and how much it has
+    Info(info::InfoArgs),
+    /// Remove what nobody uses
+    Prune(prune::PruneSystemArgs),
     /// End all workloads, then the host; returns when nothing is left
     Stop,
 }
 
 pub(crate) fn run(args: SystemArgs, door: &Door) -> anyhow::Result<u8> {
     match args.verb {
+        SystemVerb::Df(args) => df::run(args, door),
+        SystemVerb::Events(args) => events::run(args, door),
+        SystemVerb::Info(args) => info::run(args, door),
+        SystemVerb::Prune(args) => prune::system(args, door),
         SystemVerb::Stop => stop(door),
     }
 }

@@ -2,6 +2,9 @@
 
 use std::io::{self, Write};
 
+/// As wide as Docker's columns are at least.
+const NARROWEST: usize = 10;
+
 /// Prints a head and its rows.
 pub(crate) fn print<const N: usize>(out: &mut impl Write, head: [&str; N], rows: &[[String; N]]) -> io::Result<()> {
     let mut widths = head.map(|cell| cell.chars().count());
@@ -10,12 +13,17 @@ pub(crate) fn print<const N: usize>(out: &mut impl Write, head: [&str; N], rows:
             *width = cell.chars().count().max(*width);
         }
     }
-    line(out, &widths, head.iter().copied())?;
-    rows.iter().try_for_each(|row| line(out, &widths, row.iter().map(String::as_str)))
+    line(out, NARROWEST, &widths, head.iter().copied())?;
+    rows.iter().try_for_each(|row| line(out, NARROWEST, &widths, row.iter().map(String::as_str)))
 }
 
 /// Prints lines whose cells stand between tabs; the first is the head.
 pub(crate) fn align(out: &mut impl Write, lines: &[String]) -> io::Result<()> {
+    align_at_least(out, NARROWEST, lines)
+}
+
+/// The same with columns at least `narrowest` wide.
+pub(crate) fn align_at_least(out: &mut impl Write, narrowest: usize, lines: &[String]) -> io::Result<()> {
     let mut widths = Vec::new();
     for line in lines {
         for (column, cell) in line.split('\t').enumerate() {
@@ -26,14 +34,19 @@ pub(crate) fn align(out: &mut impl Write, lines: &[String]) -> io::Result<()> {
             }
         }
     }
-    lines.iter().try_for_each(|text| line(out, &widths, text.split('\t')))
+    lines.iter().try_for_each(|text| line(out, narrowest, &widths, text.split('\t')))
 }
 
-fn line<'a>(out: &mut impl Write, widths: &[usize], cells: impl Iterator<Item = &'a str>) -> io::Result<()> {
+fn line<'a>(
+    out: &mut impl Write,
+    narrowest: usize,
+    widths: &[usize],
+    cells: impl Iterator<Item = &'a str>,
+) -> io::Result<()> {
     let mut text = String::new();
     for (column, (width, cell)) in widths.iter().zip(cells).enumerate() {
         let last = column + 1 == widths.len();
-        let room = if last { 0 } else { (width + 3).max(10) };
+        let room = if last { 0 } else { (width + 3).max(narrowest) };
         text.push_str(&format!("{cell:room$}"));
     }
     writeln!(out, "{text}")

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Mutex;
 
 use rustix::stdio::{stdin, stdout};
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// How the terminal was before it went raw; here and not in [`Raw`], so that a signal's thread can put it back too.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
@@ -22,6 +22,29 @@ impl Raw {
         *BEFORE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(before);
         tcsetattr(stdin(), OptionalActions::Now, &raw)?;
         Ok(Raw(()))
+    }
+}
+
+/// A terminal that does not show what is typed; dropping it restores what was.
+#[derive(Debug)]
+pub(crate) struct Silent(());
+
+impl Silent {
+    /// Takes standard input's echo away, but for the end of a line.
+    pub(crate) fn enter() -> io::Result<Silent> {
+        let before = tcgetattr(stdin())?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        silent.local_modes.insert(LocalModes::ECHONL);
+        *BEFORE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(before);
+        tcsetattr(stdin(), OptionalActions::Now, &silent)?;
+        Ok(Silent(()))
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        restore();
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) struct Head {
     pub(crate) status: u16,
     pub(crate) framing: Framing,
     pub(crate) media_type: Option<String>,
+    pub(crate) path_stat: Option<String>,
 }
 
 impl<S: Read + Write> Connection<S> {
@@ -165,5 +166,7 @@ fn parse_head(bytes: &[u8]) -> io::Result<Option<(Head, usize)>> {
             None => Framing::UntilEnd,
         }
     };
-    Ok(Some((Head { status, framing, media_type: header("content-type").map(str::to_owned) }, length)))
+    let owned = |name: &str| header(name).map(str::to_owned);
+    let (media_type, path_stat) = (owned("content-type"), owned("x-docker-container-path-stat"));
+    Ok(Some((Head { status, framing, media_type, path_stat }, length)))
 }

@@ -1,8 +1,20 @@
 //! What was typed after `run` and `create`, unjudged: names and shapes of Docker's flags, and wasmtime's `--dir`.
 
+mod confinement;
+mod health;
+mod limits;
+mod network;
+mod storage;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
+
+pub(crate) use self::confinement::ConfinementArgs;
+pub(crate) use self::health::HealthArgs;
+pub(crate) use self::limits::LimitArgs;
+pub(crate) use self::network::NetworkArgs;
+pub(crate) use self::storage::StorageArgs;
 
 /// When an image is pulled first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -20,8 +32,11 @@ pub(crate) struct RunArgs {
     /// Run in the background and print the container's id
     #[arg(short, long)]
     pub(crate) detach: bool,
+    /// The keys that leave a container's terminal
+    #[arg(long, value_name = "KEYS")]
+    pub(crate) detach_keys: Option<String>,
     /// Pass signals on to the container (not with --tty)
-    #[arg(long, action = ArgAction::Set, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, action = ArgAction::Set, default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = crate::cli::parse::boolean, value_name = "BOOL")]
     pub(crate) sig_proxy: bool,
     #[command(flatten)]
     pub(crate) container: ContainerArgs,
@@ -40,6 +55,9 @@ pub(crate) struct ContainerArgs {
     /// Give the container a terminal
     #[arg(short, long)]
     pub(crate) tty: bool,
+    /// Take part in stdin, stdout or stderr only
+    #[arg(short, long, value_name = "STREAM")]
+    pub(crate) attach: Vec<String>,
     /// The container's name
     #[arg(long)]
     pub(crate) name: Option<String>,
@@ -49,51 +67,52 @@ pub(crate) struct ContainerArgs {
     /// Read environment variables from a file, one a line
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Vec<PathBuf>,
-    /// Mount a directory or file
-    #[arg(short, long, value_name = "SOURCE:TARGET[:ro]")]
-    pub(crate) volume: Vec<String>,
-    /// Give a Wasm guest a directory, as wasmtime does; without GUEST under the same name
-    #[arg(long, value_name = "HOST[::GUEST]")]
-    pub(crate) dir: Vec<String>,
     /// The working directory inside
     #[arg(short, long, value_name = "DIR")]
     pub(crate) workdir: Option<String>,
-    /// The user inside
-    #[arg(short, long, value_name = "USER[:GROUP]")]
-    pub(crate) user: Option<String>,
     /// Run this instead of the image's entrypoint
     #[arg(long, value_name = "PROGRAM")]
     pub(crate) entrypoint: Option<String>,
-    /// The host name inside
-    #[arg(short = 'h', long, value_name = "NAME")]
-    pub(crate) hostname: Option<String>,
-    /// The network: none, host, or the default
-    #[arg(long, alias = "net", value_name = "NETWORK")]
-    pub(crate) network: Option<String>,
-    /// Publish a port of a Wasm HTTP container
-    #[arg(short, long, value_name = "[[IP:]PORT:]PORT")]
-    pub(crate) publish: Vec<String>,
-    /// The most memory it may use, such as 64m
-    #[arg(short, long, value_name = "BYTES")]
-    pub(crate) memory: Option<String>,
-    /// The memory that is set aside for it on this node
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) memory_reservation: Option<String>,
-    /// How many CPUs it may use, such as 0.5
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) cpus: Option<String>,
-    /// How many processes it may have; -1 for no limit
-    #[arg(long, allow_negative_numbers = true, value_name = "NUMBER")]
-    pub(crate) pids_limit: Option<i64>,
-    /// Make its root file system read-only
+    /// Run a small init that passes signals on and reaps
     #[arg(long)]
-    pub(crate) read_only: bool,
-    /// What confines it: auto, wasm, wasm-process, linux or linux-userns
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) isolation: Option<String>,
-    /// Whose container it is; only one tenant's Wasm guests share a process
-    #[arg(long)]
-    pub(crate) tenant: Option<String>,
+    pub(crate) init: bool,
+    /// The signal that stops it
+    #[arg(long, value_name = "SIGNAL")]
+    pub(crate) stop_signal: Option<String>,
+    /// Seconds between the stop signal and the end by force
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) stop_timeout: Option<i64>,
+    /// What happens when it ends: no, on-failure[:N], always or unless-stopped
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) restart: Option<String>,
+    /// Write the container's id to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cidfile: Option<PathBuf>,
+    /// Set a label
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    pub(crate) label: Vec<String>,
+    /// Read labels from a file, one a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) label_file: Vec<PathBuf>,
+    /// Pass an annotation to the runtime
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) annotation: Vec<String>,
+    /// Where its output is kept: json-file or none
+    #[arg(long, value_name = "DRIVER")]
+    pub(crate) log_driver: Option<String>,
+    /// Set an option of the log, such as max-size=10m
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) log_opt: Vec<String>,
+    #[command(flatten)]
+    pub(crate) storage: StorageArgs,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) confinement: ConfinementArgs,
+    #[command(flatten)]
+    pub(crate) health: HealthArgs,
     /// The platform to take from the image, such as wasi/wasm
     #[arg(long, value_name = "OS/ARCH")]
     pub(crate) platform: Option<String>,
@@ -103,13 +122,13 @@ pub(crate) struct ContainerArgs {
     /// Pull without a word
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// Set a label
-    #[arg(short, long, value_name = "NAME[=VALUE]")]
-    pub(crate) label: Vec<String>,
+    /// Accepted for Docker's sake: nothing here is signed that way
+    #[arg(long, hide = true)]
+    disable_content_trust: bool,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
-    /// A reference, oci:DIR[:TAG] or a .wasm file; then the command and its arguments
+    /// A reference, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG] or a .wasm file; then the command
     #[arg(required = true, trailing_var_arg = true, value_names = ["IMAGE", "COMMAND"])]
     pub(crate) image_and_command: Vec<String>,
 }

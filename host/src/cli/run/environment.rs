@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
-/// Files first, then what was typed, in order. A name without a value takes the caller's, and is left out where the
-/// caller has none.
+/// Files first, then what was typed, in order. A name without a value takes the caller's. Where the caller has none, one
+/// of a file is left out, and one that was typed is sent bare, which takes the image's away.
 pub(crate) fn collect(files: &[PathBuf], typed: &[String]) -> anyhow::Result<Vec<String>> {
     let caller = |name: &str| std::env::var(name).ok();
     let mut all = Vec::new();
@@ -17,7 +17,7 @@ pub(crate) fn collect(files: &[PathBuf], typed: &[String]) -> anyhow::Result<Vec
         if variable.is_empty() || variable.starts_with('=') {
             bail!("the environment variable `{variable}` has no name");
         }
-        all.extend(resolve(variable, caller));
+        all.push(resolve(variable, caller).unwrap_or_else(|| variable.clone()));
     }
     Ok(all)
 }
