@@ -103,7 +103,9 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Reference { .. } | Error::Digest { .. } | Error::Platform { .. } => ErrorKind::Invalid,
-            Error::NotLayout { .. } | Error::Package { .. } | Error::Archive { .. } | Error::Stream { .. } => ErrorKind::Invalid,
+            Error::NotLayout { .. } | Error::Package { .. } | Error::Archive { .. } | Error::Stream { .. } => {
+                ErrorKind::Invalid
+            }
             Error::Unrunnable { .. } | Error::Certificates { .. } => ErrorKind::Invalid,
             Error::NoImage { .. } | Error::NoVariant { .. } => ErrorKind::NotFound,
             Error::Answer { status: 404, .. } => ErrorKind::NotFound,

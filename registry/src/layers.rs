@@ -291,8 +291,8 @@ pub(crate) fn clear_unfinished(dir: &Dir, path: &Path) -> Result<()> {
     Ok(())
 }
 
-pub use entry::{Body as TarBody, Entry as TarEntry, Kind as TarKind};
 pub(crate) use entry::Entries as TarEntries;
+pub use entry::{Body as TarBody, Entry as TarEntry, Kind as TarKind};
 
 #[cfg(test)]
 mod tests;

@@ -34,8 +34,8 @@ mod turns;
 
 pub use archive::{ArchiveName, LayoutName, Loaded};
 pub use client::{
-    Client, Credentials, Distribution, Event, Keeper, Login, Progress, Pulled, Pushed, Selection, Status, docker_config,
-    forget_login, keep_login,
+    Client, Credentials, Distribution, Event, Keeper, Login, Progress, Pulled, Pushed, Selection, Status,
+    docker_config, forget_login, keep_login,
 };
 pub use commit::Commit;
 pub use descriptor::{Descriptor, media_type};

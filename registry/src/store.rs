@@ -271,10 +271,8 @@ impl Store {
 
     /// The bytes of a Wasm image's module or component.
     pub fn module(&self, image: &Image) -> Result<Vec<u8>> {
-        let unrunnable = |reason: &str| Error::Unrunnable {
-            image: image.descriptor.digest.to_string(),
-            reason: reason.to_owned(),
-        };
+        let unrunnable =
+            |reason: &str| Error::Unrunnable { image: image.descriptor.digest.to_string(), reason: reason.to_owned() };
         match &image.kind {
             ImageKind::WasmBlob(blob) => self.read(blob, MODULE_MAX),
             ImageKind::WasmFile(path) => {

@@ -36,7 +36,8 @@ impl Authorities {
         // `HOST` without the port serves all its ports.
         let bare = host.rsplit_once(':').map(|(bare, _)| bare).filter(|bare| !bare.ends_with(':'));
         let names = [Some(host), bare];
-        let names = names.iter().flatten().filter(|name| !name.is_empty() && !name.contains('/') && !name.starts_with('.'));
+        let names =
+            names.iter().flatten().filter(|name| !name.is_empty() && !name.contains('/') && !name.starts_with('.'));
         let mut candidates = names.flat_map(|name| self.folders.iter().map(move |folder| folder.join(name)));
         candidates.find(|candidate| candidate.is_dir())
     }
@@ -69,8 +70,8 @@ impl Authorities {
                     if !key.is_file() {
                         return Err(refuse(&path, format!("its key `{}` is missing", key.display())));
                     }
-                    let private = PrivateKeyDer::from_pem_slice(&read(&key)?)
-                        .map_err(|error| refuse(&key, error.to_string()))?;
+                    let private =
+                        PrivateKeyDer::from_pem_slice(&read(&key)?).map_err(|error| refuse(&key, error.to_string()))?;
                     client = Some((path.clone(), certificates(&path)?, private));
                 }
                 Some("key") if !path.with_extension("cert").is_file() => {

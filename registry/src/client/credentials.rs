@@ -132,7 +132,8 @@ impl Credentials {
 
     /// Reads the header X-Registry-Config (base64 JSON, logins by registry), which older clients send with a build.
     pub fn from_registry_config(header: &str) -> Result<Credentials> {
-        let malformed = || Error::Credentials { registry: "any".into(), reason: "X-Registry-Config is malformed".into() };
+        let malformed =
+            || Error::Credentials { registry: "any".into(), reason: "X-Registry-Config is malformed".into() };
         let auths: HashMap<String, Auth> =
             serde_json::from_slice(&decode(header.trim()).ok_or_else(malformed)?).map_err(|_| malformed())?;
         let mut credentials = Credentials::none();

@@ -78,9 +78,12 @@ pub(super) async fn look_up(transport: &Transport, reference: &Reference) -> Res
         verify(pinned, &fetched.0)?;
     }
     let platforms = match document {
-        Document::Index(index) => {
-            index.manifests.iter().filter(|child| image::is_runnable(child)).filter_map(|m| m.platform.clone()).collect()
-        }
+        Document::Index(index) => index
+            .manifests
+            .iter()
+            .filter(|child| image::is_runnable(child))
+            .filter_map(|m| m.platform.clone())
+            .collect(),
         Document::Manifest(manifest) => platform(&remote, &manifest.config).await?.into_iter().collect(),
     };
     Ok(Distribution { descriptor, platforms })

@@ -103,9 +103,8 @@ fn gather(store: &Store, descriptor: &Descriptor) -> Result<(Descriptor, Cargo)>
 fn elsewhere(store: &Store, reference: &Reference, cargo: &Cargo) -> Result<HashMap<Digest, String>> {
     let mut known: Vec<(String, HashSet<Digest>)> = Vec::new();
     for named in store.list()? {
-        let there = |name: &&Reference| {
-            name.registry() == reference.registry() && name.repository() != reference.repository()
-        };
+        let there =
+            |name: &&Reference| name.registry() == reference.registry() && name.repository() != reference.repository();
         for name in named.names.iter().filter(there) {
             let mut reached = HashSet::new();
             image::reachable(store.layout(), &named.descriptor, &mut reached)?;

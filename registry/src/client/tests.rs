@@ -1,5 +1,12 @@
 //! The client against our own server, and against registries that lie or fish for credentials.
 
+mod authority;
+mod helpers;
+mod pieces;
+mod resume;
+mod secrets;
+mod stage;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -68,6 +75,15 @@ fn silent() -> Progress {
 fn pack(node: &Node, linux: bool) -> Descriptor {
     let package = Package { module: MODULE.to_vec(), linux: linux.then(elf), ..Package::default() };
     package::write(node.store.layout(), &Reference::parse("sample").unwrap(), &package).unwrap()
+}
+
+/// An image whose one layer is 4 kB long, however well it were compressed.
+fn pack_long(node: &Node) -> Descriptor {
+    // A custom section of 4000 bytes (core specification, section 5.5.3).
+    let mut module = [MODULE, &[0, 0xa0, 0x1f, 1, b'x']].concat();
+    module.resize(MODULE.len() + 3 + 4000, 7);
+    let package = Package { module, ..Package::default() };
+    package::write(node.store.layout(), &Reference::parse("long").unwrap(), &package).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -138,8 +138,7 @@ impl<'a> Remote<'a> {
         // Loopback is the one place where HTTP is spoken, unless somebody put an authority there.
         let is_plain = is_loopback_host(host) && transport.authorities.folder(host).is_none();
         let scheme = if is_plain { "http" } else { "https" };
-        let refuse =
-            || Error::Reference { text: registry.to_owned(), reason: "its registry does not make a URL" };
+        let refuse = || Error::Reference { text: registry.to_owned(), reason: "its registry does not make a URL" };
         let base = Url::parse(&format!("{scheme}://{host}/v2/{path}")).map_err(|_| refuse())?;
         // A name that smuggles a user, a query or another host in is none.
         let is_host = base.username().is_empty() && base.password().is_none() && base.path() == format!("/v2/{path}");

@@ -36,7 +36,8 @@ pub(super) struct Upload<'a> {
 impl Upload<'_> {
     /// Brings `blob` to the registry; `from` is another repository there that may have it.
     pub(super) async fn blob(&self, blob: &Descriptor, from: Option<&str>) -> Result<()> {
-        let asked = self.remote.send(Ask::new(Method::HEAD, self.remote.url(&format!("blobs/{}", blob.digest))?)).await?;
+        let asked =
+            self.remote.send(Ask::new(Method::HEAD, self.remote.url(&format!("blobs/{}", blob.digest))?)).await?;
         if asked.status().is_success() {
             self.tell(blob, Status::LayerAlreadyExists);
             return Ok(());

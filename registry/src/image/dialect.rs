@@ -90,7 +90,10 @@ fn spin(manifest: &Manifest, config: &[u8]) -> Result<Program, String> {
         serde_json::from_slice(config).map_err(|error| format!("its Spin application is malformed: {error}"))?;
     let other = locked.triggers.iter().find(|trigger| trigger.trigger_type != "http");
     if let Some(trigger) = other {
-        return Err(format!("its Spin application has a trigger `{}`, and proa serves `http` only", trigger.trigger_type));
+        return Err(format!(
+            "its Spin application has a trigger `{}`, and proa serves `http` only",
+            trigger.trigger_type
+        ));
     }
     let executor = |trigger: &Trigger| trigger.trigger_config["executor"]["type"].as_str().map(str::to_owned);
     if let Some(executor) = locked.triggers.iter().filter_map(executor).find(|executor| executor != "http") {
@@ -109,7 +112,9 @@ fn spin(manifest: &Manifest, config: &[u8]) -> Result<Program, String> {
     let component = component.ok_or_else(|| format!("its Spin application lacks the component `{id}`"))?;
     if !component.files.is_empty() {
         let count = component.files.len();
-        return Err(format!("the component `{id}` of its Spin application wants {count} files, which proa does not mount"));
+        return Err(format!(
+            "the component `{id}` of its Spin application wants {count} files, which proa does not mount"
+        ));
     }
     let digest = component.source["digest"].as_str();
     let layer = manifest.layers.iter().find(|layer| Some(layer.digest.to_string().as_str()) == digest);
