@@ -4,6 +4,8 @@
 
 mod api;
 mod confinement;
+mod changes;
+mod copy;
 mod environment;
 mod events;
 mod exec;
@@ -17,9 +19,10 @@ mod limits;
 mod listing;
 mod logs;
 mod native;
-mod rotation;
 mod options;
+mod rotation;
 mod stdio;
+mod volumes;
 mod verbs;
 
 use std::process::ExitCode;
@@ -41,6 +44,9 @@ fn main() -> ExitCode {
         exit_codes::fill(suite);
         environment::fill(suite);
         files::fill(suite);
+        changes::fill(suite);
+        copy::fill(suite);
+        volumes::fill(suite);
         limits::fill(suite);
         logs::fill(suite);
         native::fill(suite);

@@ -61,8 +61,8 @@ pub(crate) async fn rename(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
 
 /// Changes its limits and restart policy.
 pub(crate) async fn update(host: &Arc<Host>, id: &str, call: Call) -> Answer {
-    let container = host.containers.find(id)?;
     let wanted: ContainerUpdateBody = body::json(call.body).await?;
+    let container = host.containers.find(id)?;
     let host = host.clone();
     let warnings = joined(tokio::spawn(async move { host.update(&container, &wanted).await })).await?;
     ok(&ContainerUpdateResponse { warnings: Some(warnings) })

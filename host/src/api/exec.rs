@@ -24,8 +24,8 @@ use crate::host::exec::Exec;
 
 /// `POST /containers/{id}/exec`.
 pub(crate) async fn create(host: &Arc<Host>, id: &str, call: Call) -> Answer {
-    let container = host.containers.find(id)?;
     let config: ExecConfig = body::json(call.body).await?;
+    let container = host.containers.find(id)?;
     let exec = host.exec_create(container, config).await?;
     Ok(reply::json(StatusCode::CREATED, &json!({ "Id": exec.id })))
 }
@@ -36,13 +36,14 @@ pub(crate) async fn create(host: &Arc<Host>, id: &str, call: Call) -> Answer {
 ///
 /// One that was created without any stream has nothing to wait for: its client is answered as soon as it runs.
 pub(crate) async fn start(host: &Arc<Host>, id: &str, call: Call) -> Answer {
-    let exec = host.execs.find(id)?;
-    exec.may_start()?;
     let version = call.version;
     let upgrading = call.wants_upgrade();
+    // Before anything is refused: a connection closed over unread bytes is broken for its client.
     let config: ExecStartConfig = body::json(call.body).await?;
+    let exec = host.execs.find(id)?;
+    exec.may_start()?;
     let size = config.console_size.as_deref().and_then(size_in);
-    let wanted = Streams::of(&exec.config);
+    let wanted = Streams::of(&exec.config, config.tty != Some(true));
     if config.detach == Some(true) || wanted.is_none() && !upgrading {
         let host = host.clone();
         containers::joined(tokio::spawn(async move {
@@ -76,10 +77,10 @@ struct Streams {
 }
 
 impl Streams {
-    fn of(config: &ExecConfig) -> Streams {
-        let tty = config.tty == Some(true);
+    /// Whether its stream is framed is for whoever starts it to say, as in dockerd: a terminal's output may come framed.
+    fn of(config: &ExecConfig, framed: bool) -> Streams {
         let (stdout, stderr) = (config.attach_stdout == Some(true), config.attach_stderr == Some(true));
-        Streams { stdin: config.attach_stdin == Some(true), stdout, stderr, framed: !tty }
+        Streams { stdin: config.attach_stdin == Some(true), stdout, stderr, framed }
     }
 
     fn is_none(self) -> bool {
@@ -149,13 +150,7 @@ pub(crate) async fn resize(host: &Host, id: &str, call: &Call) -> Answer {
     Ok(empty(StatusCode::OK))
 }
 
-async fn taken_over(
-    host: Arc<Host>,
-    exec: Arc<Exec>,
-    upgrade: OnUpgrade,
-    wanted: Streams,
-    size: Option<(u16, u16)>,
-) {
+async fn taken_over(host: Arc<Host>, exec: Arc<Exec>, upgrade: OnUpgrade, wanted: Streams, size: Option<(u16, u16)>) {
     let Ok((socket, early)) = take_over(upgrade).await else { return };
     let (reader, mut writer) = socket.into_split();
     match begin(&host, &exec, size).await {
