@@ -52,6 +52,19 @@ impl Answer {
     }
 }
 
+/// A request's target with what may not stand in one percent-encoded, such as the quotes of a filter.
+pub fn encoded(target: &str) -> String {
+    let mut text = String::with_capacity(target.len());
+    for byte in target.bytes() {
+        if byte.is_ascii_graphic() && !b"\"<>[]\\^`{|}".contains(&byte) {
+            text.push(byte.into());
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
 /// Sends one request and reads the whole answer.
 ///
 /// # Errors
