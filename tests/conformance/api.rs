@@ -128,7 +128,7 @@ fn an_empty_health_is_omitted(under: &Under) -> Result<()> {
 fn exec_without_streams_detaches(under: &Under) -> Result<()> {
     let id = created(under, &json!({}), &["tick", "1"])?;
     post(under.node, &format!("/containers/{id}/start"))?.success()?;
-    let program = if under.isolation.is_wasm() { json!(["tick", "1"]) } else { json!(["/probe", "tick", "1"]) };
+    let program = if under.isolation.is_wasm() { json!(["tick", "1"]) } else { json!(["/app", "tick", "1"]) };
     let body = json!({ "Cmd": program }).to_string();
     let exec = under.node.post(&format!("/containers/{id}/exec"), "application/json", body.as_bytes())?.success()?;
     let exec = exec.json()?["Id"].as_str().unwrap_or_default().to_owned();

@@ -4,6 +4,7 @@
 
 mod command_line;
 mod docker_py;
+mod docker_py_tests;
 mod images;
 
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ fn main() -> ExitCode {
     harness::main(env!("CARGO_BIN_EXE_proa"), |suite| {
         command_line::fill(suite);
         docker_py::fill(suite);
+        docker_py_tests::fill(suite);
         images::fill(suite);
     })
 }

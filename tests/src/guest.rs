@@ -97,6 +97,15 @@ pub fn busybox(node: &Node) -> Result<String> {
 /// # Errors
 /// When the machine has no busybox.
 pub fn busybox_image() -> Result<Image> {
+    let recipe = Recipe { command: &["/bin/sh"], env: &["PATH=/bin"], gzip: true, ..Recipe::default() };
+    Ok(Image::native(&recipe, vec![busybox_layer()?]))
+}
+
+/// The one layer of [`busybox_image`].
+///
+/// # Errors
+/// When the machine has no busybox.
+pub fn busybox_layer() -> Result<Vec<u8>> {
     let program = fs::read("/bin/busybox").context("reading /bin/busybox (Debian: busybox-static)")?;
     let layer =
         ["etc/", "root/", "tmp/", "home/"].iter().fold(Tarball::new().folder("bin/"), |tar, name| tar.folder(name));
@@ -105,8 +114,7 @@ pub fn busybox_image() -> Result<Image> {
     let layer = layer
         .file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\nguest:x:1000:1000:guest:/home:/bin/sh\n")
         .file("etc/group", 0o644, b"root:x:0:\nguest:x:1000:\nextra:x:2000:guest\n");
-    let recipe = Recipe { command: &["/bin/sh"], env: &["PATH=/bin"], gzip: true, ..Recipe::default() };
-    Ok(Image::native(&recipe, vec![layer.finish()]))
+    Ok(layer.finish())
 }
 
 /// The native probe as `/probe` and `/second`, in an image that sets no environment and no working directory.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Response, StatusCode};
@@ -16,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 
-use crate::api::body::Body;
+use crate::api::body::{Body, Sent};
 use crate::api::call::Call;
 use crate::api::framing::{Framing, Wanted, media_type};
 use crate::api::reply::{Answer, Failure, with_type};
@@ -30,8 +29,8 @@ use crate::state::{Container, Follower, Status, Until};
 pub(crate) fn attach(host: &Arc<Host>, id: &str, call: Call) -> Answer {
     let container = host.containers.find(id)?;
     let keys = call.query.get("detachKeys").unwrap_or_default();
-    let keys = DetachKeys::parse(keys)
-        .map_err(|_| Failure::bad_request(format!("Invalid detach keys ({keys}) provided")))?;
+    let keys =
+        DetachKeys::parse(keys).map_err(|_| Failure::bad_request(format!("Invalid detach keys ({keys}) provided")))?;
     if container.status() == Status::Paused {
         let sentence = format!("container {id} is paused, unpause the container before attach");
         return Err(Error::Conflict(sentence).into());
@@ -222,7 +221,7 @@ async fn feed(container: Arc<Container>, mut reader: impl AsyncRead + Unpin, inp
     left
 }
 
-async fn feed_body(container: Arc<Container>, mut body: Incoming, once: bool) {
+async fn feed_body(container: Arc<Container>, mut body: Sent, once: bool) {
     let Some(mut stdin) = stdin(&container).await else { return };
     while let Some(Ok(frame)) = body.frame().await {
         if let Ok(bytes) = frame.into_data()

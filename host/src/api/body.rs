@@ -150,8 +150,53 @@ impl hyper::body::Body for Body {
     }
 }
 
+/// A request's body. What nobody has read of it is read on, within bounds, when it is dropped: a client that is refused
+/// while it still writes would see a broken connection instead of the sentence.
+#[derive(Debug)]
+pub(crate) struct Sent(Option<Incoming>);
+
+impl From<Incoming> for Sent {
+    fn from(body: Incoming) -> Sent {
+        Sent(Some(body))
+    }
+}
+
+impl hyper::body::Body for Sent {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        match &mut self.get_mut().0 {
+            Some(body) => Pin::new(body).poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(hyper::body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), hyper::body::Body::size_hint)
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        let Some(body) = self.0.take().filter(|body| !hyper::body::Body::is_end_stream(body)) else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(tokio::time::timeout(PATIENCE, read_on(body)));
+        }
+    }
+}
+
+/// The time is what bounds it: reading costs no memory, and an archive's first megabytes say nothing of its length.
+async fn read_on(mut body: Incoming) {
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
 /// A request's whole body, within bounds.
-pub(crate) async fn read(body: Incoming) -> Result<Bytes, Failure> {
+pub(crate) async fn read(body: Sent) -> Result<Bytes, Failure> {
     match Limited::new(body, LARGEST).collect().await {
         Ok(whole) => Ok(whole.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Failure {
@@ -163,7 +208,7 @@ pub(crate) async fn read(body: Incoming) -> Result<Bytes, Failure> {
 }
 
 /// A request's body as JSON; an empty one is the default.
-pub(crate) async fn json<T: serde::de::DeserializeOwned + Default>(body: Incoming) -> Result<T, Failure> {
+pub(crate) async fn json<T: serde::de::DeserializeOwned + Default>(body: Sent) -> Result<T, Failure> {
     let bytes = read(body).await?;
     if bytes.is_empty() {
         return Ok(T::default());
@@ -179,7 +224,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Reads `body`; a task of its own fetches the pieces.
-    pub(crate) fn new(mut body: Incoming) -> Reader {
+    pub(crate) fn new(mut body: Sent) -> Reader {
         let (sender, pieces) = tokio::sync::mpsc::channel(8);
         tokio::spawn(async move {
             while let Some(frame) = body.frame().await {
@@ -189,24 +234,11 @@ impl Reader {
                 };
                 let Some(piece) = piece else { continue };
                 if sender.send(piece).await.is_err() {
-                    let _ = tokio::time::timeout(PATIENCE, read_on(body)).await;
                     return;
                 }
             }
         });
         Reader { pieces, current: Bytes::new() }
-    }
-}
-
-/// Reads a refused body on, within bounds: a client cut off while it writes sees a broken connection instead of the
-/// sentence.
-async fn read_on(mut body: Incoming) {
-    let mut unread = 0_usize;
-    while let Some(Ok(frame)) = body.frame().await {
-        unread = unread.saturating_add(frame.data_ref().map_or(0, Bytes::len));
-        if unread > LARGEST {
-            return;
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use hyper::header::HeaderMap;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request};
 
+use crate::api::body::Sent;
 use crate::api::reply::Failure;
 use crate::api::{OLDEST, VERSION};
 
@@ -19,7 +20,7 @@ pub(crate) struct Call {
     pub query: Query,
     pub headers: HeaderMap,
     pub upgrade: OnUpgrade,
-    pub body: Incoming,
+    pub body: Sent,
 }
 
 /// The parameters behind the question mark, in their order.
@@ -45,7 +46,7 @@ impl Call {
             None => VERSION,
         };
         let query = Query::parse(head.uri.query().unwrap_or_default());
-        Ok(Call { method: head.method, version, path, query, headers: head.headers, upgrade, body })
+        Ok(Call { method: head.method, version, path, query, headers: head.headers, upgrade, body: body.into() })
     }
 
     /// Whether the client asks to take the connection over.

@@ -26,6 +26,8 @@ pub(crate) struct Framing {
     wanted: Wanted,
     /// What [`Wanted::details`] shows, the same for all of a container's lines.
     details: String,
+    /// A piece a line, as dockerd reads a log: clients iterate over pieces. Else a piece is what was written at once.
+    by_line: bool,
     /// Whether the stream's next byte begins a line.
     at_line: [bool; 2],
 }
@@ -48,12 +50,12 @@ pub(crate) fn header(stream: Stream, length: usize) -> [u8; 8] {
 impl Framing {
     /// Begins at the beginning of a line of each stream.
     pub(crate) fn new(wanted: Wanted) -> Framing {
-        Framing { wanted, details: String::new(), at_line: [true; 2] }
+        Framing { wanted, details: String::new(), by_line: false, at_line: [true; 2] }
     }
 
-    /// The same with what stands before each line where [`Wanted::details`] are.
-    pub(crate) fn detailed(mut self, details: String) -> Framing {
-        self.details = details;
+    /// The same for a log that is read line by line, with what stands before each where [`Wanted::details`] are.
+    pub(crate) fn by_line(mut self, details: String) -> Framing {
+        (self.by_line, self.details) = (true, details);
         self
     }
 
@@ -65,7 +67,7 @@ impl Framing {
             if !wanted {
                 continue;
             }
-            if self.wanted.timestamps || self.wanted.details {
+            if self.by_line || self.wanted.timestamps {
                 self.lines(entry, &mut out);
             } else {
                 self.piece(entry.stream, &entry.bytes, &mut out);
@@ -127,7 +129,7 @@ mod tests {
             framing.encode(&[entry(Stream::Stdout, "a\nb"), entry(Stream::Stderr, "x"), entry(Stream::Stdout, "c\n")]);
         let time = rfc3339_nanos(0);
         assert_eq!(String::from_utf8(out.to_vec()).unwrap(), format!("{time} a\n{time} bc\n"));
-        let mut framing = Framing::new(Wanted { details: true, ..wanted }).detailed("tier=web".to_owned());
+        let mut framing = Framing::new(Wanted { details: true, ..wanted }).by_line("tier=web".to_owned());
         let out = framing.encode(&[entry(Stream::Stdout, "a\n")]);
         assert_eq!(String::from_utf8(out.to_vec()).unwrap(), format!("{time} tier=web a\n"));
     }

@@ -20,9 +20,16 @@ use crate::timestamp::rfc3339;
 /// The most images of one archive.
 const NAMES_MAX: usize = 1000;
 
-/// `POST /images/load`.
+/// `POST /images/load`. As dockerd does, a refused archive is told in the stream: clients look for its errors there.
 pub(crate) async fn load(host: &Arc<Host>, call: Call) -> Answer {
-    let loaded = host.images.load(Reader::new(call.body)).await?;
+    let loaded = match host.images.load(Reader::new(call.body)).await {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            let message = error.sentence();
+            let line = format!("{}\r\n", json!({ "errorDetail": { "message": message }, "error": message }));
+            return Ok(with_type(StatusCode::OK, "application/json", line.into_bytes().into()));
+        }
+    };
     let line = |loaded: &proa_registry::Loaded| {
         let text = match &loaded.reference {
             Some(reference) => format!("Loaded image: {}\n", reference.familiar()),

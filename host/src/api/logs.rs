@@ -55,6 +55,6 @@ pub(crate) fn logs(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
     let follower = Follower::new(container.log(), offset, until, Patience::Looking).within(window);
     let (timestamps, details) = (query.truth("timestamps"), query.truth("details"));
     let shown = container.with(|record| logging::details(&record.host_config, &record.config));
-    let framing = Framing::new(Wanted { stdout, stderr, framed, timestamps, details }).detailed(shown);
+    let framing = Framing::new(Wanted { stdout, stderr, framed, timestamps, details }).by_line(shown);
     Ok(with_type(StatusCode::OK, media_type(framed, call.version), Body::stream(follow(follower, framing))))
 }

@@ -138,6 +138,8 @@ fn describe(container: &Container, sample: &Sample, before: Option<&Sample>, nod
         "cpu_stats": cpu(Some(sample)),
         "precpu_stats": cpu(before),
         "memory_stats": memory(usage, node),
+        // Nothing is counted yet, but clients look into it without asking whether it is there.
+        "networks": {},
     })
 }
 
@@ -197,9 +199,7 @@ fn cpu(sample: Option<&Sample>) -> Value {
 /// `null` where nothing is counted, as dockerd writes it.
 fn blocks(usage: &Usage) -> Value {
     let entries = |value: fn(&proa_sandbox::Block) -> u64| {
-        let one = |block: &proa_sandbox::Block| {
-            json!({ "major": block.major, "minor": block.minor, "op": block.operation, "value": value(block) })
-        };
+        let one = |block: &proa_sandbox::Block| json!({ "major": block.major, "minor": block.minor, "op": block.operation, "value": value(block) });
         if usage.blocks.is_empty() { Value::Null } else { usage.blocks.iter().map(one).collect() }
     };
     json!({
@@ -220,7 +220,8 @@ mod tests {
 
     #[test]
     fn the_node_s_time_is_that_of_all_its_processors() {
-        let text = "cpu  1 2 3 4 5 6 7 8 100 100\ncpu0 1 1 1 1 1 1 1 1 0 0\ncpu1 0 1 2 3 4 5 6 7 0 0\nintr 1\ncpufreq 1\n";
+        let text =
+            "cpu  1 2 3 4 5 6 7 8 100 100\ncpu0 1 1 1 1 1 1 1 1 0 0\ncpu1 0 1 2 3 4 5 6 7 0 0\nintr 1\ncpufreq 1\n";
         assert_eq!(node_in(text, 100), (Some(360_000_000), 2));
         assert_eq!(node_in("", 100), (None, 0));
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bollard_stubs::models::ContainerConfig;
 use proa_registry::{Commit, Descriptor, Reference};
@@ -16,6 +16,9 @@ use crate::host::files::ids;
 use crate::request::{arguments, merge_entries};
 use crate::state::{Container, Record, Status};
 use crate::{instructions, timestamp};
+
+/// How long a container that could not be paused may take to end.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// What a commit is asked to do.
 #[derive(Debug, Clone, Default)]
@@ -47,10 +50,7 @@ impl Host {
         let config = config(&record, &wanted)?;
         // One that does not run is not started meanwhile.
         let turn = if record.status.is_running() { None } else { Some(container.turn.lock().await) };
-        let held = wanted.pause && container.status() == Status::Running;
-        if held {
-            self.pause(container).await?;
-        }
+        let held = wanted.pause && self.hold(container).await?;
         let committed = self.commit_files(container, &record, &wanted, config).await;
         if held && let Err(error) = self.unpause(container).await {
             tracing::error!(container = container.id(), "{}", error.sentence());
@@ -64,6 +64,17 @@ impl Host {
             self.events.image("tag", &id, &shown);
         }
         Ok(id)
+    }
+
+    /// Pauses it while its files are read; one that does not run, or ends by itself just now, needs no pause.
+    async fn hold(&self, container: &Container) -> Result<bool> {
+        if container.status() != Status::Running {
+            return Ok(false);
+        }
+        let Err(error) = self.pause(container).await else { return Ok(true) };
+        let mut news = container.news();
+        let ended = news.wait_for(|news| news.gone || !news.status.is_running());
+        if tokio::time::timeout(ENDING, ended).await.is_ok() { Ok(false) } else { Err(error) }
     }
 
     async fn commit_files(

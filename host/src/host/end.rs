@@ -62,6 +62,9 @@ const KILL: i32 = 9;
 /// What `docker stop` waits before it kills, in seconds.
 const GRACE: i64 = 10;
 
+/// How long the answer to KILL waits for the end.
+const ENDING: Duration = Duration::from_secs(10);
+
 impl Host {
     /// Sends a signal by name or number; empty is KILL.
     ///
@@ -84,11 +87,22 @@ impl Host {
             supervisor::write_later(container, &error);
         }
         // What is on its way to be paused is paused first, so that no signal waits unseen.
-        let _motion = container.motion.read().await;
+        let motion = container.motion.read().await;
         sandbox.signal(number).await.map_err(failed)?;
         self.signalled(container, number);
         // As dockerd does: what is to end it, a paused container sees.
-        if last { self.go_on_if_paused(container, &sandbox).await } else { Ok(()) }
+        if last {
+            self.go_on_if_paused(container, &sandbox).await?;
+        }
+        drop(motion);
+        if number == KILL {
+            // As dockerd does: whoever is answered can remove it. What cannot end, such as a program that waits for a dead
+            // disk, is told to have been signalled.
+            let mut news = container.news();
+            let ended = news.wait_for(|news| news.gone || !news.status.is_active());
+            let _ = tokio::time::timeout(ENDING, ended).await;
+        }
+        Ok(())
     }
 
     /// Asks a container to end, and ends it after `seconds` (its own or Docker's grace by default; negative waits for
@@ -271,11 +285,7 @@ impl Host {
                 return Err(Error::Conflict(format!("removal of container {name} is already in progress")));
             }
             Err(
-                Refusal::Running
-                | Refusal::NotRunning
-                | Refusal::Paused
-                | Refusal::NotPaused
-                | Refusal::Restarting,
+                Refusal::Running | Refusal::NotRunning | Refusal::Paused | Refusal::NotPaused | Refusal::Restarting,
             ) => {
                 return Err(Error::Conflict(format!("cannot remove container \"/{name}\": container is running")));
             }

@@ -73,7 +73,7 @@ fn docker_attaches(on: &On<'_>) -> Result<()> {
 fn docker_executes_a_second_program(on: &On<'_>) -> Result<()> {
     let id = on.detached(&[], &["tick", "1"])?;
     // A Wasm container's program is its image's module, a fresh instance of it.
-    let program: &[&str] = if on.isolation.is_wasm() { &[] } else { &["/probe"] };
+    let program: &[&str] = if on.isolation.is_wasm() { &[] } else { &["/app"] };
     let exec = |flags: &[&str], args: &[&str]| on.docker.run(&[&["exec"], flags, &[&id], program, args].concat());
     let output = exec(&["-e", "A=1"], &["env"])?.success()?;
     ensure!(output.lines().iter().any(|line| line == "A=1"), "{output}");

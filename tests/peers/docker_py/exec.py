@@ -21,7 +21,7 @@ def exec_gives_output_and_code(node):
 def exec_of_a_module_is_a_fresh_instance(guest):
     """POST /containers/{id}/exec"""
     container = guest.start("tick", "1")
-    command = ["out", "word"] if guest.isolation.startswith("wasm") else ["/probe", "out", "word"]
+    command = ["out", "word"] if guest.isolation.startswith("wasm") else ["/app", "out", "word"]
     made = guest.api.exec_create(container.id, command)
     output = guest.api.exec_start(made["Id"])
     assert output == b"word\n", output
