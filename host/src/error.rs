@@ -140,12 +140,53 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// One error's own words; the kernel's as it would say them in the middle of a sentence.
+/// One error's own words; the kernel's as it would say them in the middle of a sentence. Names of images, users and files are
+/// a stranger's, and the sentence goes to a terminal: what would steer it is written out.
 fn words(error: &(dyn std::error::Error + 'static)) -> String {
-    let text = error.to_string();
+    let text = plain(&error.to_string());
     let number = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
     match number.and_then(|number| text.strip_suffix(&format!(" (os error {number})"))) {
         Some(bare) if !bare.is_empty() => bare[..1].to_lowercase() + &bare[1..],
         _ => text,
+    }
+}
+
+/// The longest words of one error that are told whole, in characters.
+const WORDS_MAX: usize = 1000;
+
+/// Text without control characters, a line's end being a blank and others as Rust writes them, and not without end: it may
+/// hold what somebody typed.
+pub(crate) fn plain(text: &str) -> String {
+    if text.len() <= WORDS_MAX && !text.contains(char::is_control) {
+        return text.to_owned();
+    }
+    let length = text.chars().count();
+    let cut = (length > WORDS_MAX).then(|| WORDS_MAX / 2..length - WORDS_MAX / 2);
+    let mut plain = String::with_capacity(text.len().min(4 * WORDS_MAX) + 16);
+    for (at, char) in text.chars().enumerate() {
+        if let Some(cut) = cut.as_ref().filter(|cut| cut.contains(&at)) {
+            if at == cut.start {
+                plain.push_str(" … ");
+            }
+            continue;
+        }
+        match char {
+            '\n' => plain.push(' '),
+            char if char.is_control() => plain.extend(char.escape_default()),
+            char => plain.push(char),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stranger_s_name_steers_no_terminal() {
+        let error = Error::FindImage("a\u{1b}[2J\r\nb\u{9b}".to_owned());
+        assert_eq!(error.sentence(), "No such image: a\\u{1b}[2J\\r b\\u{9b}");
+        assert!(Error::FindImage("a".repeat(60_000)).sentence().len() < 1100);
     }
 }

@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 pub const ISOLATION_LABEL: &str = "proa.isolation";
 pub const TENANT_LABEL: &str = "proa.tenant";
 
+/// The most volumes of one container that its image and the request may name.
+const VOLUMES_MAX: usize = 256;
+
 /// One container wanted, as `POST /containers/create` and `POST /proa/plan` bring it.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
@@ -77,6 +80,10 @@ pub fn merge(image: &oci_spec::image::Config, request: &ContainerConfig) -> Resu
     merged.stop_signal = non_empty(request.stop_signal.clone()).or_else(|| image.stop_signal().clone());
     merged.exposed_ports = union(image.exposed_ports().as_deref(), request.exposed_ports.as_deref());
     merged.volumes = union(image.volumes().as_deref(), request.volumes.as_deref());
+    // Each is a folder, a mount and a line of every answer about the container, and an image may name 400,000.
+    if let Some(many) = merged.volumes.as_ref().map(Vec::len).filter(|many| *many > VOLUMES_MAX) {
+        return Err(Error::Invalid(format!("the image and the request name {many} volumes, the limit is {VOLUMES_MAX}")));
+    }
     let mut labels: HashMap<String, String> = image.labels().clone().unwrap_or_default();
     labels.extend(request.labels.clone().unwrap_or_default());
     merged.labels = Some(labels);

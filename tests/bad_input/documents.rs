@@ -56,7 +56,9 @@ fn index(shelf: &Shelf, name: &str, children: &[&Image]) -> Image {
             shelf.put(name, child);
             let media = child.manifest["mediaType"].as_str().unwrap_or_default();
             let mut entry = image::descriptor(media, &child.manifest_bytes());
-            entry["platform"] = json!({ "os": "linux", "architecture": "amd64" });
+            if media != image::INDEX {
+                entry["platform"] = json!({ "os": "linux", "architecture": "amd64" });
+            }
             entry
         })
         .collect();

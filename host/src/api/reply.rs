@@ -7,7 +7,7 @@ use proa_sandbox::Kind;
 use serde::Serialize;
 
 use crate::api::body::Body;
-use crate::error::Error;
+use crate::error::{Error, plain};
 
 /// A refusal on its way to the client.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) type Answer = Result<Response<Body>, Failure>;
 impl Failure {
     /// 400.
     pub(crate) fn bad_request(message: impl Into<String>) -> Failure {
-        Failure { status: StatusCode::BAD_REQUEST, message: message.into() }
+        Failure { status: StatusCode::BAD_REQUEST, message: plain(&message.into()) }
     }
 
     /// 404 as dockerd words it.

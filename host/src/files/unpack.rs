@@ -291,6 +291,10 @@ fn fail(fault: Fault, path: &Path) -> Error {
     let name = || path.display().to_string().chars().take(256).collect::<String>();
     match fault {
         Fault::Refused(reason) => Error::Invalid(format!("entry `{}` {reason}", name())),
+        // What the archive's reader says is the archive's fault, not this disk's.
+        Fault::Failed(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
+            Error::Invalid(format!("entry `{}` is cut off: {source}", name()))
+        }
         Fault::Failed(source) => match source.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::ROFS) => Error::Forbidden("mounted volume is marked read-only".to_owned()),
             Some(Errno::NOTDIR | Errno::LOOP | Errno::BUSY | Errno::NAMETOOLONG | Errno::XDEV) => {
