@@ -16,9 +16,10 @@ mod workload;
 pub use error::{Error, Kind, Result};
 pub use exit::Exit;
 pub use isolation::{Isolation, UnknownIsolation};
-pub use proa_linux::cgroup::Offers;
 pub use output::{Chunk, Output, Stdin, Stream};
+pub use proa_linux::cgroup::Offers;
 pub use runtime::{
-    Adopted, Artifact, Availability, Block, Config, ModuleKind, Runtimes, Sandbox, State, Throttling, Usage, zygote_main,
+    Adopted, Artifact, Availability, Block, Config, ModuleKind, Runtimes, Sandbox, State, Throttling, Usage,
+    zygote_main,
 };
 pub use workload::{Content, Workload};

@@ -86,8 +86,9 @@ fn mapped(mapping: &DeviceMapping) -> Result<Vec<LinuxDevice>> {
         return Err(fail("the path is not absolute"));
     }
     let target = clean("/", target);
-    if !target.starts_with("/dev") || target == Path::new("/dev") {
-        return Err(fail("a container's devices stand in /dev: map it to /dev/NAME"));
+    let taken = ["pts", "shm", "mqueue"].iter().any(|name| target.starts_with(Path::new("/dev").join(name)));
+    if !target.starts_with("/dev") || target == Path::new("/dev") || taken {
+        return Err(fail("a container's devices stand in /dev and in no mount below it: map it to /dev/NAME"));
     }
     let metadata = fs::metadata(source).map_err(|_| fail("no such file or directory"))?;
     if metadata.is_dir() {

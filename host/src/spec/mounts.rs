@@ -253,7 +253,13 @@ fn standard(record: &Record, all: &mut Vec<Mount>) -> Result<()> {
     } else {
         mount("sysfs", "sysfs", "/sys", &["nosuid", "noexec", "nodev", access])?
     });
-    all.push(mount("cgroup", "cgroup", "/sys/fs/cgroup", &[access, "nosuid", "noexec", "nodev"])?);
+    // So it is with cgroups: the node's view is mounted by its owner only, and cannot be written from below.
+    let watched = record.isolation == Isolation::LinuxUserns && namespaces::cgroup(record) == Whose::Node;
+    all.push(if watched {
+        bind("/sys/fs/cgroup", "/sys/fs/cgroup", &["rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"])?
+    } else {
+        mount("cgroup", "cgroup", "/sys/fs/cgroup", &[access, "nosuid", "noexec", "nodev"])?
+    });
     shared_memory(record, all)
 }
 

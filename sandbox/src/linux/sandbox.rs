@@ -124,6 +124,25 @@ impl Sandbox {
     }
 
     pub(crate) async fn wait(&self) -> Exit {
+        let shares_processes = !self.leads_a_namespace();
+        let exit = self.wait_for_process().await;
+        if shares_processes && !self.inner.id.contains('/') {
+            // The kernel ends with the first process of a process namespace all others of it; where that is another's,
+            // nobody does, and they would hold the output open.
+            let (layout, group) = (self.inner.runtime.inner.facts.cgroups.clone(), self.inner.runtime.group(self.id()));
+            drop(tokio::task::spawn_blocking(move || cgroup::kill_all(&layout, &group)).await);
+        }
+        exit
+    }
+
+    /// Whether its process is the first of its process namespace; one that has ended counts as none.
+    fn leads_a_namespace(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.inner.pid)).unwrap_or_default();
+        let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+        ids.split_whitespace().next_back() == Some("1")
+    }
+
+    async fn wait_for_process(&self) -> Exit {
         let mut exit = self.inner.exit.clone();
         loop {
             if let Some(exit) = exit.borrow_and_update().clone() {
