@@ -1,6 +1,9 @@
 //! The data plane outlives the control plane: SIGKILL of the host at every bad moment, and what is left after the end.
 #![forbid(unsafe_code)]
 
+#[path = "survive/healing.rs"]
+mod healing;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::process::{ExitCode, Stdio};
@@ -16,6 +19,7 @@ use proa_tests::{Isolation, Need, Node, Under, cases, command, guest, harness, l
 
 fn main() -> ExitCode {
     harness::main(env!("CARGO_BIN_EXE_proa"), |suite| {
+        healing::fill(suite);
         suite.under_all(
             &[],
             cases![
@@ -86,10 +90,11 @@ fn an_exit_while_the_host_is_away_is_reported(under: &Under) -> Result<()> {
         let failing = node.detached(under.isolation, &["-i"], &["sleep", "0.4"])?;
         let trapping = node.detached(under.isolation, &[], &["tick", "0.05"])?;
         let pid = failing.outside()?.pid();
+        let held = pipes(pid)?;
         node.kill()?;
-        // The guest ends by itself; a native one's process goes, a Wasm one's worker may stay.
+        // A native guest's process goes; a Wasm one's worker stays, and closes what was its guest's standard input.
         if under.isolation.is_wasm() {
-            thread::sleep(Duration::from_millis(800));
+            wait::until("the guest has ended", || Ok(pipes(pid)? < held))?;
         } else {
             wait::until("the guest has ended", || Ok(!proa_tests::outside::Outside::new(pid).lives()))?;
         }
@@ -102,6 +107,12 @@ fn an_exit_while_the_host_is_away_is_reported(under: &Under) -> Result<()> {
         ensure!(trapping.wait()? == 137);
         Ok(())
     })
+}
+
+/// How many ends of pipes and sockets a process holds.
+fn pipes(pid: u32) -> Result<usize> {
+    let all = fs::read_dir(format!("/proc/{pid}/fd"))?.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    Ok(all.filter(|link| link.to_string_lossy().starts_with("pipe:")).count())
 }
 
 /// Lines are written as fast as they are taken while three hosts die; none is lost, at most one buffer comes twice.
