@@ -10,10 +10,10 @@ use super::run::request::Request;
 
 /// Creates a container and prints its id.
 pub(crate) fn run(args: ContainerArgs, door: &Door) -> anyhow::Result<u8> {
-    let failed = |error| Failure::wrap(125, error);
-    let request = Request::new(args, true).map_err(failed)?;
-    let mut client = Client::connect(door).map_err(failed)?;
-    let created = super::run::create(&mut client, request).map_err(failed)?;
+    // As with Docker: 125 for what was typed, 1 for what the host says to it.
+    let request = Request::new(args, true).map_err(|error| Failure::wrap(125, error))?;
+    let mut client = Client::connect(door)?;
+    let created = super::run::create(&mut client, request)?;
     writeln!(std::io::stdout(), "{}", created.id)?;
     Ok(0)
 }

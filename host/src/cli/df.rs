@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::door::Door;
-use super::human::{ago, short_id, shorten, size};
+use super::human::{ago, precise_size, short_id, shorten, size};
 use super::template::Format;
 use super::volume;
 
@@ -51,15 +51,15 @@ impl Part {
     fn row(self) -> Value {
         let reclaimable = match self.bytes {
             bytes if bytes > 0 && self.has_share => {
-                format!("{} ({}%)", size(self.reclaimable), self.reclaimable * 100 / bytes)
+                format!("{} ({}%)", precise_size(self.reclaimable), self.reclaimable * 100 / bytes)
             }
-            _ => size(self.reclaimable),
+            _ => precise_size(self.reclaimable),
         };
         json!({
             "Type": self.name,
             "TotalCount": self.count.to_string(),
             "Active": self.active.to_string(),
-            "Size": size(self.bytes),
+            "Size": precise_size(self.bytes),
             "Reclaimable": reclaimable,
         })
     }
@@ -157,7 +157,8 @@ fn verbose(out: &mut impl Write, format: &Format, usage: &Value) -> anyhow::Resu
     writeln!(out, "\nLocal Volumes space usage:\n")?;
     let rows: Vec<Value> = list(usage, "Volumes").iter().map(volume::object).collect();
     Format::parse(Some("table {{.Name}}\t{{.Links}}\t{{.Size}}"))?.print(out, &[("Name", "VOLUME NAME")], &rows)?;
-    writeln!(out, "\nBuild cache usage: {}\n", size(build_cache(usage).bytes))?;
+    writeln!(out, "\nBuild cache usage: {}\n", precise_size(build_cache(usage).bytes))?;
+    writeln!(out, "CACHE ID   CACHE TYPE   SIZE      CREATED   LAST USED   USAGE     SHARED")?;
     Ok(0)
 }
 
@@ -171,8 +172,8 @@ fn image(image: &Value) -> Value {
         "ID": short_id(image["Id"].as_str().unwrap_or_default()),
         "CreatedSince": ago(image["Created"].as_i64().unwrap_or_default()),
         "Size": size(all),
-        "SharedSize": size(shared),
-        "UniqueSize": size(all.saturating_sub(shared)),
+        "SharedSize": precise_size(shared),
+        "UniqueSize": precise_size(all.saturating_sub(shared)),
         "Containers": image["Containers"].as_i64().unwrap_or_default().to_string(),
     })
 }

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use super::Failure;
+
 /// The parameter's value; `None` where nothing is filtered.
 pub(crate) fn filters(typed: &[String]) -> anyhow::Result<Option<String>> {
     let mut all: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for filter in typed {
         let Some((name, value)) = filter.split_once('=') else {
-            anyhow::bail!("`{filter}` filters nothing\nhint: write --filter NAME=VALUE");
+            let refusal = anyhow::anyhow!("`{filter}` filters nothing\nhint: write --filter NAME=VALUE");
+            // The code that Docker ends with where a flag's value is wrong.
+            return Err(Failure::wrap(125, refusal));
         };
         all.entry(name.trim().to_ascii_lowercase()).or_default().push(value.trim());
     }

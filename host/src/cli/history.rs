@@ -54,8 +54,12 @@ pub(crate) fn run(args: HistoryArgs, door: &Door) -> anyhow::Result<u8> {
         .into_path();
     let steps: Vec<Step> = Client::connect(door)?.get(&path)?;
     let objects: Vec<Value> = steps.iter().map(|step| object(step, &args)).collect();
-    let heads =
-        [("ID", "IMAGE"), ("CreatedSince", "CREATED"), ("CreatedAt", "CREATED AT"), ("CreatedBy", "CREATED BY")];
+    let heads = [
+        ("ID", "IMAGE"),
+        ("CreatedSince", if args.human { "CREATED" } else { "CREATED AT" }),
+        ("CreatedAt", "CREATED AT"),
+        ("CreatedBy", "CREATED BY"),
+    ];
     format.print(&mut std::io::stdout().lock(), &heads, &objects)?;
     Ok(0)
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::door::Door;
 use super::filters::filters;
-use super::human::{ago, moment, short_id, size};
+use super::human::{ago, moment, precise_size, short_id, size};
 use super::query::Query;
 use super::template::Format;
 
@@ -45,6 +45,8 @@ struct Summary {
     repo_digests: Option<Vec<String>>,
     created: i64,
     size: i64,
+    /// How many containers use it; -1 where that was not counted.
+    containers: i64,
 }
 
 /// One name of one image.
@@ -62,6 +64,7 @@ pub(crate) fn run(mut args: ImagesArgs, door: &Door) -> anyhow::Result<u8> {
         (false, false) => "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
         (false, true) => "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
     };
+    let with_digests = args.digests || args.format.as_deref().is_some_and(|format| format.contains(".Digest"));
     let format = Format::parse(args.format.as_deref())?.or(columns)?;
     args.filter.extend(args.name.map(|name| format!("reference={name}")));
     let path = Query::new("/images/json")
@@ -71,7 +74,8 @@ pub(crate) fn run(mut args: ImagesArgs, door: &Door) -> anyhow::Result<u8> {
         .into_path();
     let images: Vec<Summary> = Client::connect(door)?.get(&path)?;
     let id = |image: &Summary| if args.no_trunc { image.id.clone() } else { short_id(&image.id).to_owned() };
-    let objects: Vec<Value> = images.iter().flat_map(rows).map(|row| object(&row, id(row.image))).collect();
+    let objects: Vec<Value> =
+        images.iter().flat_map(rows).map(|row| object(&row, id(row.image), with_digests)).collect();
     let heads = [("ID", "IMAGE ID"), ("CreatedAt", "CREATED AT"), ("CreatedSince", "CREATED")];
     format.print(&mut std::io::stdout().lock(), &heads, &objects)?;
     Ok(0)
@@ -97,19 +101,20 @@ fn rows(image: &Summary) -> Vec<Row<'_>> {
 }
 
 /// A row under the names that Docker's formats use.
-fn object(row: &Row<'_>, id: String) -> Value {
-    let bytes = size(u64::try_from(row.image.size).unwrap_or_default());
+fn object(row: &Row<'_>, id: String, with_digests: bool) -> Value {
+    let bytes = u64::try_from(row.image.size).unwrap_or_default();
+    let containers = row.image.containers;
     json!({
-        "Containers": "N/A",
+        "Containers": if containers < 0 { "N/A".to_owned() } else { containers.to_string() },
         "CreatedAt": moment(row.image.created),
         "CreatedSince": ago(row.image.created),
-        "Digest": row.digest,
+        "Digest": if with_digests { row.digest } else { "<none>" },
         "ID": id,
         "Repository": row.repository,
         "SharedSize": "N/A",
-        "Size": bytes,
+        "Size": size(bytes),
         "Tag": row.tag,
         "UniqueSize": "N/A",
-        "VirtualSize": bytes,
+        "VirtualSize": precise_size(bytes),
     })
 }

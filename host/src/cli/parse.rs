@@ -19,6 +19,12 @@ pub(crate) fn parse<T: CommandFactory + FromArgMatches>(words: impl Iterator<Ite
     match matches.and_then(|mut matches| T::from_arg_matches_mut(&mut matches)) {
         Ok(parsed) => Ok(parsed),
         Err(error) if !error.use_stderr() => Err(help::<T>(&words, error)),
+        // A group of commands without a command is a question, as with Docker.
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // A reader who went away wants no more of it.
+            let _ = write!(std::io::stdout(), "{}", error.render());
+            Err(0)
+        }
         Err(error) => Err(refuse(&error)),
     }
 }

@@ -217,6 +217,7 @@ fn object(row: &Row, whole: bool) -> Value {
         "Mounts": mounts.iter().map(shortened).collect::<Vec<_>>().join(","),
         "Names": names(row),
         "Networks": networks.join(","),
+        "Platform": null,
         "Ports": ports(row),
         "RunningFor": ago(row.created),
         "Size": size,

@@ -40,6 +40,9 @@ pub(crate) fn run(args: PushArgs, door: &Door) -> anyhow::Result<u8> {
         true => None,
         false => reference.tag(),
     };
+    if show == Show::Stdout && !args.all_tags && reference.digest().is_none() && !has_tag(&args.image) {
+        writeln!(std::io::stdout(), "Using default tag: latest")?;
+    }
     request(&mut Client::connect(door)?, &reference, tag, platform.as_deref(), show)?;
     if args.quiet {
         writeln!(std::io::stdout(), "{reference}")?;

@@ -95,7 +95,9 @@ fn once(client: &Client, names: &[String], args: &StatsArgs, format: &Format) ->
             }
         }
     }
-    format.print(&mut std::io::stdout().lock(), &HEADS, &rows)?;
+    if code == 0 {
+        format.print(&mut std::io::stdout().lock(), &HEADS, &rows)?;
+    }
     Ok(code)
 }
 

@@ -32,12 +32,23 @@ pub(crate) fn run(args: VersionArgs, door: &Door) -> anyhow::Result<u8> {
     });
     let mut out = std::io::stdout().lock();
     if format != Format::Table {
-        writeln!(out, "{}", format.line(&json!({"Client": client, "Server": server}))?)?;
+        let both = json!({"Client": client, "Server": server});
+        writeln!(out, "{}", format.line(&if format == Format::Json { both } else { named_as_in_go(both) })?)?;
         return Ok(0);
     }
     section(&mut out, "Client", Some(&client))?;
     section(&mut out, "Server", server.as_ref())?;
     Ok(0)
+}
+
+/// In templates Docker's field has Go's name, in JSON another.
+fn named_as_in_go(mut both: Value) -> Value {
+    for end in ["Client", "Server"] {
+        if let Some(version) = both[end].get("ApiVersion").cloned() {
+            both[end]["APIVersion"] = version;
+        }
+    }
+    both
 }
 
 /// An architecture under the name that Docker and OCI use.

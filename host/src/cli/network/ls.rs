@@ -48,8 +48,10 @@ fn object(network: &Value, whole: bool) -> Value {
     let labels: Vec<String> =
         labels.map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect();
     let text = |field: &str| network[field].as_str().unwrap_or_default();
+    // As Go prints a time.
+    let created = text("Created").replacen('T', " ", 1).replace('Z', " +0000 UTC");
     json!({
-        "CreatedAt": text("Created"),
+        "CreatedAt": created,
         "Driver": text("Driver"),
         "ID": if whole { text("Id") } else { short_id(text("Id")) },
         "IPv4": network["EnableIPv4"].as_bool().unwrap_or(true).to_string(),

@@ -19,7 +19,20 @@ pub(crate) fn collect(files: &[PathBuf], typed: &[String]) -> anyhow::Result<Vec
         }
         all.push(resolve(variable, caller).unwrap_or_else(|| variable.clone()));
     }
-    Ok(all)
+    Ok(last_of_each(all))
+}
+
+/// Of several values of one name the last, where the first was.
+fn last_of_each(all: Vec<String>) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::with_capacity(all.len());
+    let name_of = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+    for variable in all {
+        match kept.iter().position(|known| name_of(known) == name_of(&variable)) {
+            Some(at) => kept[at] = variable,
+            None => kept.push(variable),
+        }
+    }
+    kept
 }
 
 fn parse_file(text: &str, caller: impl Fn(&str) -> Option<String>) -> anyhow::Result<Vec<String>> {
@@ -60,6 +73,12 @@ mod tests {
             (Err(error), Err(expected)) => assert_eq!(error.to_string(), expected, "{text:?}"),
             (found, _) => panic!("{text:?} gave {found:?}"),
         }
+    }
+
+    #[test]
+    fn the_last_value_of_a_name_wins() {
+        let all = ["A=1", "B=2", "A=3", "B"].map(str::to_owned).to_vec();
+        assert_eq!(last_of_each(all), ["A=3", "B"]);
     }
 
     #[test]
