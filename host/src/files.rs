@@ -5,6 +5,7 @@
 //! opened was looked at first, and nothing of the container is executed or loaded (CVE-2018-15664, CVE-2019-14271,
 //! CVE-2026-41567, CVE-2026-42306). Blocks: not for an event loop's thread. Must not know the API.
 
+pub mod acting;
 pub mod beneath;
 pub mod changes;
 pub mod header;

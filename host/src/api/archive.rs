@@ -18,10 +18,11 @@ use crate::api::call::{Call, Query};
 use crate::api::containers::joined;
 use crate::api::reply::{Answer, Failure, empty, with_type};
 use crate::error::{Error, Result};
+use crate::files::acting::acting;
 use crate::files::pack::Packer;
 use crate::files::path::Asked;
 use crate::files::unpack::{Options, Owner, unpack};
-use crate::files::view::PathStat;
+use crate::files::view::{Ids, PathStat};
 use crate::host::Host;
 use crate::host::files::Files;
 use crate::images::run_blocking;
@@ -70,7 +71,10 @@ pub(crate) async fn copy_in(host: &Arc<Host>, id: &str, call: Call) -> Answer {
     let chosen = call.query.truth("copyUIDGID").then(|| container.with(user)).flatten();
     let body = Reader::new(call.body);
     // In a task of its own: what a client that hangs up leaves behind is at least told to nobody half-way.
-    let unpacked = run_blocking(move || receive(&files, &asked, body, keep_kinds, chosen));
+    let unpacked = run_blocking(move || match files.view.ids {
+        Ids::SAME => receive(&files, &asked, body, keep_kinds, chosen),
+        ids => acting(ids.outside(0).unwrap_or(0), || receive(&files, &asked, body, keep_kinds, chosen)),
+    });
     joined(tokio::spawn(unpacked)).await?;
     let path = call.query.get("path").unwrap_or_default().to_owned();
     host.events.container(&container, "extract-to-dir", &[("path", path)]);
@@ -114,7 +118,7 @@ fn receive(files: &Files, asked: &Asked, body: Reader, keep_kinds: bool, user: O
         Some((uid, gid)) => Owner::Everything(uid, gid),
         None => Owner::Archive(view.ids),
     };
-    let capabilities = folder.place.owner.is_none() && view.ids == crate::files::view::Ids::SAME;
+    let capabilities = folder.place.owner.is_none() && view.ids == Ids::SAME;
     let options = Options { keep_kinds, owner, capabilities, skip_devices: false };
     // The disk is the bound on bytes; what is kept in memory is bounded by the rest.
     let limits = Limits { entries: u64::MAX, depth: crate::files::DEEPEST, ..Limits::default() };

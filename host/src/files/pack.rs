@@ -92,7 +92,10 @@ impl<'a> Packer<'a> {
 
     /// An empty folder or file stands for what is mounted there.
     fn mount_point(&mut self, folder: BorrowedFd<'_>, entry: &OsStr, name: &[u8]) -> io::Result<()> {
-        let stat = fstat(beneath::entry(folder, entry)?)?;
+        let mut stat = fstat(beneath::entry(folder, entry)?)?;
+        // Whose the mount is says nothing of the point beneath it, which the runtime made.
+        let root = self.ids.outside(0).unwrap_or(0);
+        (stat.st_uid, stat.st_gid) = (root, root);
         let kind = if beneath::kind(&stat) == FileType::Directory { Kind::Folder } else { Kind::File(0) };
         header::write(self.out, name, kind, &stat, self.ids, &Attributes::new())
     }

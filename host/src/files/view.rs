@@ -64,6 +64,8 @@ pub struct View {
     pub ids: Ids,
     /// Whether its own root is read-only, for the sentence.
     pub read_only_root: bool,
+    /// Whether it is a Wasm container's.
+    pub wasm: bool,
 }
 
 /// What `HEAD archive` tells of a path.
@@ -102,7 +104,16 @@ impl View {
 
     /// Finds the folder to copy into, links followed.
     pub fn folder(&self, asked: &Asked) -> Result<Found<'_>> {
-        let found = self.open(&asked.path, OFlags::PATH)?;
+        let found = self.open(&asked.path, OFlags::PATH);
+        // Of its own it has at most what the image brought, which all of the image's containers share.
+        let shared = |found: &Found<'_>| found.place.at == Path::new("/") && found.place.read_only;
+        if self.wasm && !found.as_ref().is_ok_and(|found| !shared(found)) {
+            return Err(Error::Invalid(format!(
+                "container {} is Wasm: files are copied only into directories that are mounted into it",
+                self.container
+            )));
+        }
+        let found = found?;
         if beneath::kind(&found.stat) != FileType::Directory {
             return Err(Error::Invalid("extraction point is not a directory".to_owned()));
         }
@@ -242,7 +253,7 @@ mod tests {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         let handle = rustix::fs::open(folder, flags, rustix::fs::Mode::empty()).unwrap();
         let place = Place { at: "/".into(), handle, read_only: false, owner: None };
-        View { container: "ship".to_owned(), places: vec![place], ids: Ids::SAME, read_only_root: false }
+        View { container: "ship".to_owned(), places: vec![place], ids: Ids::SAME, read_only_root: false, wasm: false }
     }
 
     #[test]

@@ -240,6 +240,7 @@ fn native_view(record: &Record, name: &str, root: OwnedFd) -> View {
         places: vec![Place { at: "/".into(), handle: root, read_only: false, owner: None }],
         ids: ids(record.isolation),
         read_only_root: record.host_config.readonly_rootfs == Some(true),
+        wasm: false,
     }
 }
 
@@ -266,7 +267,7 @@ fn wasm_view(record: &Record, container: String) -> Result<View> {
         let owner = Some((stat.st_uid, stat.st_gid));
         places.push(Place { at: clean("/", &target), handle, read_only, owner });
     }
-    Ok(View { container, places, ids: Ids::SAME, read_only_root: true })
+    Ok(View { container, places, ids: Ids::SAME, read_only_root: true, wasm: true })
 }
 
 /// This host's own, to which a Wasm guest's files belong unless its folder says otherwise.
