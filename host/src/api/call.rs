@@ -93,6 +93,10 @@ impl Query {
 
 fn parse_version(part: &str) -> Option<(u32, u32)> {
     let (major, minor) = part.strip_prefix('v')?.split_once('.')?;
+    // Rust would also read a sign.
+    if !part[1..].bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return None;
+    }
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
@@ -148,6 +152,7 @@ mod tests {
     fn versions_out_of_range_are_refused() {
         assert_eq!(parse_version("v1.43"), Some((1, 43)));
         assert_eq!(parse_version("version"), None);
+        assert_eq!((parse_version("v1.+51"), parse_version("v+1.51")), (None, None));
         assert!(check_version((1, 23)).is_err() && check_version((1, 52)).is_err() && check_version((1, 24)).is_ok());
     }
 
