@@ -14,6 +14,8 @@ use crate::api::reply::Failure;
 
 /// The largest JSON a request may bring.
 const LARGEST: usize = 4 << 20;
+/// How long a body that code which blocks waits for may be silent: each of them holds a thread.
+const SILENCE: std::time::Duration = std::time::Duration::from_secs(600);
 /// How long a refused body is read on.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -84,7 +86,7 @@ impl Body {
 const PIECE: usize = 128 << 10;
 const PIECES: usize = 8;
 /// How long a client may take none of it; whoever writes may hold what others wait for.
-const STALLED: std::time::Duration = std::time::Duration::from_secs(120);
+pub(crate) const STALLED: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// The end of a body that is written by code that blocks.
 #[derive(Debug)]
@@ -224,13 +226,20 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Reads `body`; a task of its own fetches the pieces.
-    pub(crate) fn new(mut body: Sent) -> Reader {
+    pub(crate) fn new(body: Sent) -> Reader {
+        Reader::within(std::time::Duration::MAX, body)
+    }
+
+    /// The same from a client that has `patience` to send each piece: whoever reads may hold what others wait for.
+    pub(crate) fn within(patience: std::time::Duration, mut body: Sent) -> Reader {
         let (sender, pieces) = tokio::sync::mpsc::channel(8);
         tokio::spawn(async move {
-            while let Some(frame) = body.frame().await {
-                let piece = match frame {
-                    Ok(frame) => frame.into_data().map(Ok).ok(),
-                    Err(error) => Some(Err(std::io::Error::other(error))),
+            loop {
+                let piece = match tokio::time::timeout(patience, body.frame()).await {
+                    Ok(None) => return,
+                    Ok(Some(Ok(frame))) => frame.into_data().map(Ok).ok(),
+                    Ok(Some(Err(error))) => Some(Err(std::io::Error::other(error))),
+                    Err(_) => Some(Err(io::Error::new(io::ErrorKind::TimedOut, "the client has stopped sending"))),
                 };
                 let Some(piece) = piece else { continue };
                 if sender.send(piece).await.is_err() {
