@@ -36,6 +36,8 @@ struct Content {
     released: Mutex<bool>,
     release: Condvar,
     half_sent: AtomicUsize,
+    /// The first bytes that were asked for by `Range`.
+    ranges: Mutex<Vec<u64>>,
 }
 
 /// The registry; it ends with its last connection once dropped.
@@ -99,7 +101,7 @@ impl Shelf {
         self.spoil(digest, |answer| answer.body = body.to_vec());
     }
 
-    /// Closes the connection after `length` bytes of the blob `digest`.
+    /// Closes the connection after `length` bytes of the blob `digest`, however often it is asked for it.
     pub fn cut(&self, digest: &str, length: usize) {
         self.spoil(digest, |answer| answer.manner = Manner::CutAt(length));
     }
@@ -112,6 +114,11 @@ impl Shelf {
     /// How many answers have been sent half and are held back, or were.
     pub fn half_sent(&self) -> usize {
         self.content.half_sent.load(Ordering::SeqCst)
+    }
+
+    /// Where downloads that went on began.
+    pub fn ranges(&self) -> Vec<u64> {
+        self.content.ranges.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sends what was held back, now and from now on.
@@ -133,10 +140,11 @@ impl Shelf {
 /// Serves the requests of one connection until either side ends it.
 fn serve(mut stream: TcpStream, content: &Content) {
     let mut pending = Vec::new();
-    while let Some((method, path)) = next_request(&mut stream, &mut pending) {
+    while let Some((method, path, range)) = next_request(&mut stream, &mut pending) {
         let known = content.answers.lock().unwrap_or_else(PoisonError::into_inner).get(&path).cloned();
+        content.ranges.lock().unwrap_or_else(PoisonError::into_inner).extend(range.map(|from| from as u64));
         let kept = match known {
-            Some(answer) => send(&mut stream, &method, &answer, content),
+            Some(answer) => send(&mut stream, &method, &answer, range, content),
             None if path.trim_end_matches('/') == "/v2" => reply(&mut stream, "200 OK", "{}"),
             None => reply(
                 &mut stream,
@@ -150,12 +158,16 @@ fn serve(mut stream: TcpStream, content: &Content) {
     }
 }
 
-fn next_request(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<(String, String)> {
+/// Method, path, and the first byte that a `Range` asks for.
+fn next_request(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<(String, String, Option<usize>)> {
     loop {
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut request = httparse::Request::new(&mut headers);
         if let httparse::Status::Complete(length) = request.parse(pending).ok()? {
-            let found = (request.method?.to_owned(), request.path?.split('?').next()?.to_owned());
+            let range = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("range"));
+            let range = range.and_then(|header| std::str::from_utf8(header.value).ok()?.strip_prefix("bytes="));
+            let from = range.and_then(|range| range.strip_suffix('-')?.parse().ok());
+            let found = (request.method?.to_owned(), request.path?.split('?').next()?.to_owned(), from);
             pending.drain(..length);
             return Some(found);
         }
@@ -166,24 +178,33 @@ fn next_request(stream: &mut TcpStream, pending: &mut Vec<u8>) -> Option<(String
 }
 
 /// Sends an answer in its manner; whether the connection can serve another request.
-fn send(stream: &mut TcpStream, method: &str, answer: &Answer, content: &Content) -> bool {
+fn send(stream: &mut TcpStream, method: &str, answer: &Answer, range: Option<usize>, content: &Content) -> bool {
+    let total = answer.body.len();
+    let is_cut = matches!(answer.manner, Manner::CutAt(_));
+    let from = range.filter(|from| *from < total && !is_cut);
+    let status = match from {
+        Some(from) => format!("206 Partial Content\r\nContent-Range: bytes {from}-{}/{total}", total - 1),
+        None => "200 OK".to_owned(),
+    };
+    let body = &answer.body[from.unwrap_or(0)..];
     let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nDocker-Content-Digest: {}\r\nContent-Length: {}\r\n\r\n",
+        "HTTP/1.1 {status}\r\nContent-Type: {}\r\nDocker-Content-Digest: {}\r\nContent-Length: {}\r\n\r\n",
         answer.media_type,
         answer.digest,
-        answer.body.len()
+        body.len()
     );
     if stream.write_all(head.as_bytes()).is_err() || method == "HEAD" {
         return method == "HEAD";
     }
     match answer.manner {
-        Manner::Whole => stream.write_all(&answer.body).is_ok(),
+        Manner::Whole => stream.write_all(body).is_ok(),
         Manner::CutAt(length) => {
-            let _ = stream.write_all(&answer.body[..length.min(answer.body.len())]);
+            let _ = stream.write_all(&body[..length.min(body.len())]);
             false
         }
+        Manner::HeldBack if from.is_some() => stream.write_all(body).is_ok(),
         Manner::HeldBack => {
-            let (first, rest) = answer.body.split_at(answer.body.len() / 2);
+            let (first, rest) = body.split_at(body.len() / 2);
             stream.write_all(first).is_ok() && await_release(content) && stream.write_all(rest).is_ok()
         }
     }

@@ -18,8 +18,6 @@ pub(crate) const PRUNE: [&str; 4] = ["dangling", "label", "label!", "until"];
 pub(crate) struct Candidate<'a> {
     /// As people type them, with their tags.
     pub names: &'a [String],
-    /// Seconds since 1970.
-    pub created: i64,
     pub labels: &'a HashMap<String, String>,
 }
 
@@ -44,11 +42,11 @@ pub(crate) fn is_true(text: &str) -> bool {
     matches!(text, "1" | "t" | "T" | "true" | "True" | "TRUE")
 }
 
-/// Seconds since 1970 between which an image was made.
+/// Nanoseconds since 1970 between which an image was made.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    after: Option<i64>,
-    before: Option<i64>,
+    after: Option<u64>,
+    before: Option<u64>,
 }
 
 impl Bounds {
@@ -56,7 +54,7 @@ impl Bounds {
     pub(crate) fn read(filters: &Filters, rows: &[Row]) -> Result<Bounds, Failure> {
         let made = |name: &String| {
             let row = rows.iter().find(|row| is_called(row, name));
-            row.map(|row| row.summary.created).ok_or_else(|| Failure::from(crate::Error::FindImage(name.clone())))
+            row.map(|row| row.created).ok_or_else(|| Failure::from(crate::Error::FindImage(name.clone())))
         };
         let mut bounds = Bounds::until(filters)?;
         for name in filters.values("before") {
@@ -75,18 +73,19 @@ impl Bounds {
         for text in filters.values("until") {
             let now = unix_nanos(SystemTime::now());
             let nanos = parse_duration(text).map(|age| now.saturating_sub(age)).or_else(|| parse_moment(text));
-            let invalid = || Failure::bad_request(format!("invalid filter 'until': `{text}` is no time and no duration"));
-            bounds.narrow_before((nanos.ok_or_else(invalid)? / 1_000_000_000).cast_signed());
+            let invalid =
+                || Failure::bad_request(format!("invalid filter 'until': `{text}` is no time and no duration"));
+            bounds.narrow_before(nanos.ok_or_else(invalid)?);
         }
         Ok(bounds)
     }
 
-    fn narrow_before(&mut self, at: i64) {
+    fn narrow_before(&mut self, at: u64) {
         self.before = Some(self.before.map_or(at, |known| known.min(at)));
     }
 
     /// Whether an image made then is within them.
-    pub(crate) fn hold(&self, created: i64) -> bool {
+    pub(crate) fn hold(&self, created: u64) -> bool {
         self.after.is_none_or(|after| created > after) && self.before.is_none_or(|before| created < before)
     }
 }
@@ -162,9 +161,10 @@ mod tests {
             let filters = Filters::read(&Query::parse(&format!("filters={{\"until\":[\"{text}\"]}}")), &LIST).unwrap();
             Bounds::until(&filters)
         };
-        assert!(until("1970-01-02T00:00:00Z").unwrap().hold(100) && !until("50").unwrap().hold(100));
+        let at = 100_000_000_000;
+        assert!(until("1970-01-02T00:00:00Z").unwrap().hold(at) && !until("50").unwrap().hold(at));
         let hour = until("1h").unwrap();
-        assert!(hour.hold(0) && !hour.hold(i64::MAX));
+        assert!(hour.hold(0) && !hour.hold(u64::MAX));
         assert!(until("soon").is_err());
     }
 }

@@ -42,8 +42,10 @@ pub(crate) async fn inspect(host: &Arc<Host>, name: &str, call: &Call) -> Answer
         "RootFS": { "Type": "layers", "Layers": layers },
         "Metadata": { "LastTagTime": ZERO },
         "Descriptor": found.named.descriptor,
-        "Manifests": variants(&found),
     });
+    if call.query.truth("manifests") {
+        value["Manifests"] = json!(variants(&found));
+    }
     if call.version < (1, 44) {
         value["VirtualSize"] = json!(size);
     }
@@ -131,9 +133,11 @@ fn step(created: i64, by: &str, comment: &str, size: u64) -> Value {
 /// `GET /distribution/{name}/json`.
 pub(crate) async fn distribution(host: &Arc<Host>, name: &str, call: &Call) -> Answer {
     let reference = reference(name, None)?;
-    let looked = host.images.look_up(&reference, credentials(call, reference.registry())?).await.map_err(|error| {
-        crate::api::image_transfer::explained(error, &reference)
-    })?;
+    let looked = host
+        .images
+        .look_up(&reference, credentials(call, reference.registry())?)
+        .await
+        .map_err(|error| crate::api::image_transfer::explained(error, &reference))?;
     let platforms: Vec<Value> = looked
         .platforms
         .iter()
@@ -175,7 +179,10 @@ mod tests {
     #[test]
     fn a_platform_comes_as_text_or_as_json() {
         let json = platform(r#"{"os":"linux","architecture":"arm64","variant":"v8"}"#).unwrap();
-        assert_eq!((json.to_string(), platform("linux/arm64").unwrap().to_string()), ("linux/arm64/v8".into(), "linux/arm64".into()));
+        assert_eq!(
+            (json.to_string(), platform("linux/arm64").unwrap().to_string()),
+            ("linux/arm64/v8".into(), "linux/arm64".into())
+        );
         assert!(platform("{").is_err() && platform("a/b/c/d").is_err());
     }
 }

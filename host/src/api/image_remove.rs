@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api::call::Call;
 use crate::api::filters::Filters;
-use crate::api::image_filter::{self, Bounds, Candidate, is_true};
+use crate::api::image_filter::{self, Bounds, is_true};
 use crate::api::images::rows;
 use crate::api::reply::{Answer, Failure, ok};
 use crate::error::Error;
@@ -126,11 +126,10 @@ pub(crate) async fn prune(host: &Arc<Host>, call: &Call) -> Answer {
     for row in rows(host).await? {
         let is_dangling = row.found.named.names.is_empty();
         let labels = &row.summary.labels;
-        let candidate = Candidate { names: &[], created: row.summary.created, labels };
         let fits = (is_dangling || !dangling_only)
-            && filters.labels(Some(candidate.labels))
-            && filters.no_labels(Some(candidate.labels))
-            && bounds.hold(candidate.created);
+            && filters.labels(Some(labels))
+            && filters.no_labels(Some(labels))
+            && bounds.hold(row.created);
         if fits && users(host, &row.found).is_empty() {
             doomed.push(row.found);
         }

@@ -15,12 +15,14 @@ use crate::api::image_transfer::reference;
 use crate::api::reply::{Answer, Failure, empty, ok};
 use crate::host::Host;
 use crate::images::{Found, wasi};
-use crate::timestamp::parse_rfc3339;
+use crate::timestamp::{parse_moment, parse_rfc3339};
 
 /// One image of a list, and what it is narrowed by.
 pub(crate) struct Row {
     pub found: Arc<Found>,
     pub summary: ImageSummary,
+    /// Nanoseconds since 1970: images of one second have an order too.
+    pub created: u64,
 }
 
 /// `GET /images/json`, newest first.
@@ -35,9 +37,9 @@ pub(crate) async fn list(host: &Arc<Host>, call: &Call) -> Answer {
     let (shared, manifests) = (call.query.truth("shared-size"), call.query.truth("manifests"));
     let counts = shared.then(|| counts(&rows));
     let mut all = Vec::new();
-    for Row { found, mut summary } in rows {
-        let candidate = Candidate { names: &summary.repo_tags, created: summary.created, labels: &summary.labels };
-        if !filters.fits_image(&candidate) || !bounds.hold(summary.created) {
+    for Row { found, mut summary, created } in rows {
+        let candidate = Candidate { names: &summary.repo_tags, labels: &summary.labels };
+        if !filters.fits_image(&candidate) || !bounds.hold(created) {
             continue;
         }
         // Its other names were not asked for.
@@ -55,10 +57,10 @@ pub(crate) async fn rows(host: &Host) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
     for named in host.images.list().await? {
         let found = host.images.find(&named.descriptor.digest.to_string()).await?;
-        let summary = summary(host, &found, &named).await;
-        rows.push(Row { found, summary });
+        let (summary, created) = summary(host, &found, &named).await;
+        rows.push(Row { found, summary, created });
     }
-    rows.sort_by_key(|row| std::cmp::Reverse(row.summary.created));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.created));
     Ok(rows)
 }
 
@@ -132,14 +134,16 @@ pub(crate) async fn tag(host: &Arc<Host>, name: &str, query: &Query) -> Answer {
     Ok(empty(StatusCode::CREATED))
 }
 
-async fn summary(host: &Host, found: &Found, named: &Named) -> ImageSummary {
+async fn summary(host: &Host, found: &Found, named: &Named) -> (ImageSummary, u64) {
     // One image that cannot be read must not hide the others.
     let image = preferred(host, found).await.ok().flatten();
-    let created = image.as_ref().and_then(|image| image.created.as_deref()).and_then(parse_rfc3339).unwrap_or(0);
+    let written = image.as_ref().and_then(|image| image.created.as_deref());
+    let created = written.and_then(parse_rfc3339).unwrap_or(0);
+    let nanos = written.and_then(parse_moment).unwrap_or(0);
     let id = named.descriptor.digest.to_string();
     let users = host.containers.all().iter().filter(|container| container.with(|record| record.image_id == id)).count();
     let (repo_tags, repo_digests) = names(named);
-    ImageSummary {
+    let summary = ImageSummary {
         id,
         parent_id: String::new(),
         repo_tags,
@@ -151,7 +155,8 @@ async fn summary(host: &Host, found: &Found, named: &Named) -> ImageSummary {
         containers: users as i64,
         manifests: None,
         descriptor: None,
-    }
+    };
+    (summary, nanos)
 }
 
 /// The variant that stands for an image in lists: the native one where it is here, else the Wasm one.

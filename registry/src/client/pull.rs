@@ -2,7 +2,7 @@
 //! last.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -12,6 +12,7 @@ use super::look;
 use super::transport::{Remote, Transport};
 use super::{Event, Progress, Pulled, Selection, Status, blocking, event};
 use crate::descriptor::Descriptor;
+use crate::digest::Digest;
 use crate::document::{DOCUMENT_MAX, Document, Manifest};
 use crate::error::{Error, Result};
 use crate::gc::Lease;
@@ -32,6 +33,9 @@ struct Pull<'a> {
     /// Shared with the threads that write.
     lease: Arc<Lease>,
     progress: Progress,
+    /// Blobs that were here before: told of once, and not at all where the name stays where it is.
+    present: Arc<Mutex<HashSet<Digest>>>,
+    is_known: bool,
 }
 
 pub(super) async fn pull(
@@ -42,12 +46,14 @@ pub(super) async fn pull(
     progress: Progress,
 ) -> Result<Pulled> {
     let remote = Remote::new(transport, reference, "pull")?;
-    let pull = Pull { remote, store, lease: Arc::new(store.lease()), progress };
+    let (lease, present) = (Arc::new(store.lease()), Arc::default());
+    let mut pull = Pull { remote, store, lease, progress, present, is_known: false };
     (pull.progress)(Event { id: None, status: Status::Resolving });
     let before = store.find(reference)?;
     let (top, document) = pull.resolve(reference).await?;
+    pull.is_known = before.as_ref().is_some_and(|before| before.digest == top.digest);
     let manifests = pull.choose(reference, &top, document, selection).await?;
-    let mut fetched = before.as_ref().map(|descriptor| &descriptor.digest) != Some(&top.digest);
+    let mut fetched = !pull.is_known;
     for (descriptor, manifest) in &manifests {
         fetched |= pull.blobs(manifest).await?;
         pull.check_platform(reference, descriptor, selection).await?;
@@ -147,7 +153,7 @@ impl Pull<'_> {
             .chain(&manifest.layers)
             .filter(|blob| seen.insert(&blob.digest))
             .collect();
-        for layer in blobs.iter().skip(1) {
+        for layer in blobs.iter().skip(1).filter(|layer| !self.store.layout().has(layer)) {
             (self.progress)(event(&layer.digest, Status::PullingFsLayer));
         }
         // Boxed one by one: a closure here would have to be general over lifetimes for the whole pull to be `Send`.
@@ -161,7 +167,11 @@ impl Pull<'_> {
 
     async fn blob(&self, blob: &Descriptor, shown: bool) -> Result<bool> {
         let report = |status| {
-            if shown {
+            let is_present = status == Status::AlreadyExists;
+            if is_present {
+                self.present.lock().unwrap_or_else(PoisonError::into_inner).insert(blob.digest.clone());
+            }
+            if shown && !(is_present && self.is_known) {
                 (self.progress)(event(&blob.digest, status));
             }
         };
@@ -192,6 +202,7 @@ impl Pull<'_> {
     async fn unpack(&self, descriptor: &Descriptor) -> Result<()> {
         let (store, descriptor) = (self.store.clone(), descriptor.clone());
         let (progress, lease) = (self.progress.clone(), self.lease.clone());
+        let present = self.present.lock().unwrap_or_else(PoisonError::into_inner).clone();
         blocking("unpacked an image", move || {
             let image = image::image(store.layout(), &descriptor)?;
             for layer in &image.layers {
@@ -199,13 +210,19 @@ impl Pull<'_> {
             }
             match image.kind {
                 ImageKind::Linux => {
-                    store.unpack(&image, &Limits::default(), &|step| progress(layer_event(step))).map(drop)
+                    let told = |step: LayerEvent<'_>| match step {
+                        LayerEvent::Exists { layer, .. } if present.contains(layer) => {}
+                        step => progress(layer_event(step)),
+                    };
+                    store.unpack(&image, &Limits::default(), &told).map(drop)
                 }
                 ImageKind::WasmFile(_) => store.flatten(&image, &Limits::default()).map(drop),
                 // What cannot be run can still be kept, and sent on.
                 ImageKind::WasmBlob(_) | ImageKind::Unrunnable(_) => Ok(()),
             }?;
-            if let ImageKind::WasmBlob(blob) = &image.kind {
+            if let ImageKind::WasmBlob(blob) = &image.kind
+                && !present.contains(&blob.digest)
+            {
                 progress(event(&blob.digest, Status::PullComplete));
             }
             Ok(())
