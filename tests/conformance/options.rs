@@ -13,6 +13,7 @@ pub(crate) fn fill(suite: &mut Suite) {
         &[Need::Peer("busybox")],
         cases![
             init_reaps_and_passes_signals_on,
+            init_keeps_its_memory_and_program_to_itself,
             a_stop_signal_and_a_stop_timeout_are_kept_to,
             a_tmpfs_has_the_options_asked_for,
             shared_memory_has_the_size_asked_for,
@@ -24,6 +25,7 @@ pub(crate) fn fill(suite: &mut Suite) {
             a_working_directory_through_a_link_stays_inside,
             a_read_only_root_has_writable_mounts,
             block_devices_and_processors_are_bounded_as_far_as_the_machine_can,
+            a_block_device_s_rate_holds_for_later_processes_too,
             inspect_shows_what_dockerd_fills_in,
         ],
     );
@@ -60,6 +62,17 @@ fn init_reaps_and_passes_signals_on(under: &Under) -> Result<()> {
     made.container.proa(&["stop", "-t", "30"])?.success()?;
     ensure!(made.container.wait()? == 143, "{}", made.container.inspect()?["State"]);
     ensure!(made.container.inspect()?["HostConfig"]["Init"] == true);
+    Ok(())
+}
+
+/// It is a copy of the process that makes containers: nothing of that may be read from it, nor its program reached
+/// (CVE-2019-5736).
+fn init_keeps_its_memory_and_program_to_itself(under: &Under) -> Result<()> {
+    let script = "cat /proc/1/environ 2>/dev/null | wc -c; readlink /proc/1/exe || echo hidden; \
+                  ls /proc/1/fd 2>/dev/null | wc -l; head -c1 /proc/1/mem 2>/dev/null | wc -c; \
+                  cat /proc/1/maps 2>/dev/null | wc -c; grep -E '^(Seccomp|NoNewPrivs):' /proc/1/status";
+    let text = printed(under, &json!({ "Init": true }), script)?;
+    ensure!(text == "0\nhidden\n0\n0\n0\nNoNewPrivs:\t1\nSeccomp:\t2", "{text}");
     Ok(())
 }
 
@@ -245,6 +258,31 @@ fn block_devices_and_processors_are_bounded_as_far_as_the_machine_can(under: &Un
     Ok(())
 }
 
+fn a_block_device_s_rate_holds_for_later_processes_too(under: &Under) -> Result<()> {
+    let host = json!({ "BlkioDeviceReadBps": [{ "Path": "/dev/loop0", "Rate": 1_048_576 }], "CpusetCpus": "0" });
+    if !std::path::Path::new("/dev/loop0").exists() {
+        return Ok(());
+    }
+    let created = made(under, "exec sleep 1000", &host)?;
+    if created.warnings.iter().any(|warning| warning.contains("BPS read limit discarded")) {
+        return Ok(());
+    }
+    created.container.proa(&["start"])?.success()?;
+    let groups = created.container.outside()?.read("cgroup")?;
+    let blkio = groups.lines().find_map(|line| line.split_once(":blkio:").map(|(_, path)| path.to_owned()));
+    if let Some(path) = blkio {
+        let file = format!("/sys/fs/cgroup/blkio{path}/blkio.throttle.read_bps_device");
+        let rate = std::fs::read_to_string(&file)?;
+        ensure!(rate.trim() == "7:0 1048576", "{file}: {rate}");
+    }
+    let seen = under.node.proa(&["exec", created.container.id(), "grep", "Cpus_allowed_list", "/proc/self/status"])?;
+    ensure!(seen.clone().success()?.text().ends_with("\t0"), "{seen}");
+    let bad = json!({ "BlkioDeviceReadBps": [{ "Path": "/dev/null", "Rate": 1 }] });
+    let (status, sentence) = under.node.refuses(&probe(under, &bad)?)?;
+    ensure!(status == 400 && sentence.contains("/dev/null"), "{sentence}");
+    Ok(())
+}
+
 fn inspect_shows_what_dockerd_fills_in(under: &Under) -> Result<()> {
     let created = made(under, "true", &json!({ "Memory": 16_777_216 }))?;
     let inspect = created.container.inspect()?;
@@ -293,7 +331,7 @@ fn what_docker_refuses_is_refused_in_its_words(under: &Under) -> Result<()> {
         ),
         (json!({ "ShmSize": -1 }), 400, "SHM size can not be less than 0"),
         (json!({ "CgroupnsMode": "odd" }), 400, "invalid cgroup namespace mode: odd"),
-        (json!({ "Runtime": "runc" }), 400, "unknown or invalid runtime name: runc"),
+        (json!({ "Runtime": "kata" }), 400, "unknown or invalid runtime name: kata"),
         (json!({ "LogConfig": { "Type": "odd" } }), 400, "logger: no log driver named 'odd' is registered"),
         (
             json!({ "RestartPolicy": { "Name": "odd" } }),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bollard_stubs::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, DriverData, EndpointSettings, MountPoint,
-    NetworkSettings, PortBinding, PortMap,
+    MountType, NetworkSettings, PortBinding, PortMap,
 };
 use serde_json::{Value, json};
 
@@ -147,7 +147,9 @@ fn finish(mut value: Value, record: &Record) -> Value {
             "MemorySwap": 0, "MemorySwappiness": null, "OomKillDisable": false, "PidsLimit": null, "Ulimits": [],
             "CpuCount": 0, "CpuPercent": 0, "IOMaximumIOps": 0, "IOMaximumBandwidth": 0 }),
     );
-    value["HostConfig"]["Isolation"] = json!(record.isolation.as_str());
+    if value["HostConfig"]["Isolation"] != "default" {
+        value["HostConfig"]["Isolation"] = json!(record.isolation.as_str());
+    }
     fill(
         &mut value["NetworkSettings"],
         json!({ "Bridge": "", "HairpinMode": false, "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0,
@@ -182,7 +184,18 @@ pub(crate) fn mount_points(record: &Record) -> Vec<MountPoint> {
         propagation: Some(bind.propagation),
         ..Default::default()
     });
-    binds.chain(volumes).collect()
+    let in_memory = record.host_config.mounts.iter().flatten().filter(|mount| mount.typ == Some(MountType::TMPFS));
+    // As dockerd: a tmpfs of `--mount` is listed, one of `--tmpfs` stands in HostConfig alone.
+    let in_memory = in_memory.map(|mount| MountPoint {
+        typ: Some("tmpfs".to_owned()),
+        source: Some(String::new()),
+        destination: mount.target.clone(),
+        mode: Some(String::new()),
+        rw: Some(mount.read_only != Some(true)),
+        propagation: Some(String::new()),
+        ..Default::default()
+    });
+    binds.chain(volumes).chain(in_memory).collect()
 }
 
 /// The network it is in; one that has no addresses yet.

@@ -4,9 +4,12 @@ use bollard_stubs::models::HostConfig;
 
 use crate::error::{Error, Result};
 
+/// The names of the one runtime there is: its own, and those that every Docker has for its default.
+const RUNTIMES: [&str; 4] = ["", "proa", "runc", "io.containerd.runc.v2"];
+
 pub(super) fn check(host: &HostConfig) -> Result<()> {
-    if let Some(runtime) = host.runtime.as_deref().filter(|name| !["", "proa"].contains(name)) {
-        // Docker's words: there is one runtime, and choosing another's name would promise that one's behaviour.
+    if let Some(runtime) = host.runtime.as_deref().filter(|name| !RUNTIMES.contains(name)) {
+        // Docker's words: another's name would promise that one's behaviour.
         return Err(Error::Invalid(format!("unknown or invalid runtime name: {runtime}")));
     }
     let asked = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());

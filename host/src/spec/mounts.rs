@@ -159,6 +159,12 @@ pub fn tmpfs(record: &Record) -> Vec<(String, String)> {
         if let Some(mode) = entry.tmpfs_options.as_ref().and_then(|options| options.mode).filter(|mode| *mode > 0) {
             options.push(format!("mode={mode:o}"));
         }
+        if entry.read_only == Some(true) {
+            options.push("ro".to_owned());
+        }
+        // Each is a name, or a name and its value.
+        let more = entry.tmpfs_options.iter().flat_map(|options| options.options.iter().flatten());
+        options.extend(more.map(|words| words.join("=")));
         all.push((entry.target.clone().unwrap_or_default(), options.join(",")));
     }
     all
