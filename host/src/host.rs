@@ -16,15 +16,16 @@ use crate::images::{self, Images};
 use crate::permit::Account;
 use crate::policy::{DEFAULT_TENANT, Policy, asked_isolation};
 use crate::request::{Request, TENANT_LABEL, check_wasm_entrypoint, merge};
+use crate::spec::namespaces::Joined;
 use crate::state::record::{Content, User};
 use crate::state::{Container, Log, Record, Status, Table, table};
 use crate::timestamp::unix_nanos;
 use crate::volumes::Volumes;
-use crate::spec::namespaces::Joined;
 use crate::{checks, logging, ports, scheduler, spec, supervisor};
 
-pub mod disk;
 pub mod commit;
+mod connect;
+pub mod disk;
 mod end;
 pub mod exec;
 pub mod files;
@@ -101,7 +102,10 @@ impl Host {
                 return Err(error);
             }
         };
-        if let Err(error) = self.fill_volumes(&container).await {
+        let turn = container.turn.lock().await;
+        let filled = self.fill_volumes(&container).await;
+        drop(turn);
+        if let Err(error) = filled {
             drop(volumes);
             self.remove_with(&container, false, true).await?;
             return Err(error);
@@ -143,7 +147,8 @@ impl Host {
         let (mut record, _lease) = self.lower(&request, &runtimes, false).await?;
         let offers = runtimes.offers();
         let checked = move || checks::check(&mut record, &offers).map(|_| record);
-        let record = images::run_blocking(checked).await?;
+        let mut record = images::run_blocking(checked).await?;
+        self.suppose_volumes(&mut record)?;
         let workload = spec::workload(&record, &self.folder(&record.id), Joined::SUPPOSED)?;
         runtimes.plan(&workload).map_err(|source| Error::Sandbox {
             attempt: "plan",
@@ -277,6 +282,7 @@ impl Host {
 
     /// Puts a new container on disk and into the table, whole or not at all.
     fn record(&self, mut record: Record, name: Option<&str>) -> Result<Arc<Container>> {
+        let limits = logging::limits(&record.host_config)?;
         record.name = match name {
             Some(name) => {
                 table::check_name(name)?;
@@ -286,7 +292,6 @@ impl Host {
             None => name::reserve_some(&self.containers, &record.id)?,
         };
         let folder = self.folder(&record.id);
-        let limits = logging::limits(&record.host_config)?;
         let made = || -> Result<()> {
             // Environments hold passwords, and an id is no secret: whoever looks at cgroups sees it.
             std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
@@ -317,14 +322,20 @@ impl Host {
         let permit = self.account.admit(record.demand)?;
         let joined = self.join(&record)?;
         let workload = spec::workload(&record, container.folder(), joined)?;
-        let (listeners, ports) = ports::open(&ports::wanted(&record.host_config)?)?;
+        let wanted = ports::wanted(&record.host_config)?;
+        let (listeners, ports) = ports::open(&wanted)?;
         let failed = |source| Error::Sandbox { attempt: "start container", container: record.id.clone(), source };
         let sandbox = runtimes.create(&workload, listeners).await.map_err(failed)?;
         container.hold(sandbox.clone());
         self.still_joined(&record, joined)?;
+        if wanted.iter().any(|port| port.port == 0) {
+            // What the kernel chose is known to nobody else, should this host die before the start is recorded.
+            container.edit(|record| record.ports.clone_from(&ports))?;
+        }
         sandbox.start().await.map_err(failed)?;
         // Recorded after the start, while the guest already runs: a host that dies in between is told by the runtime.
         container.begin(sandbox.pid(), ports, by_hand)?;
+        self.tell_of_network("connect", container);
         self.tell_of_mounts("mount", container);
         self.events.container(container, "start", &[]);
         container.charge(permit.share());

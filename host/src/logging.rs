@@ -40,9 +40,10 @@ pub fn limits(host: &HostConfig) -> Result<Limits> {
         // The log is still how an attached client sees its container: a little of it, and only while it runs.
         return Ok(Limits { size: 1 << 20, files: 2, keep: false });
     }
-    if let Some(option) = options.keys().find(|option| {
-        !OPTIONS.contains(&option.as_str()) && !(driver == "json-file" && option.as_str() == "tag")
-    }) {
+    if let Some(option) = options
+        .keys()
+        .find(|option| !OPTIONS.contains(&option.as_str()) && !(driver == "json-file" && option.as_str() == "tag"))
+    {
         return Err(invalid(format!("unknown log opt '{option}' for {driver} log driver")));
     }
     if let Some(text) = options.get("max-size").filter(|text| text.as_str() != "-1") {

@@ -14,6 +14,11 @@ pub enum Mode {
 /// The networks that exist, with their drivers, as `docker network ls` shows them.
 pub const NETWORKS: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
 
+/// The id of a network of the host `host`: always the same 64 hex digits.
+pub fn id(host: &str, name: &str) -> String {
+    proa_registry::Digest::sha256_of(format!("{host}/{name}").as_bytes()).hex().to_owned()
+}
+
 impl Mode {
     /// Docker's `NetworkMode`.
     ///

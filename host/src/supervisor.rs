@@ -54,6 +54,7 @@ pub async fn supervise(host: Arc<Host>, container: Arc<Container>, sandbox: Sand
     }
     died(&host, &container);
     delete(&container, &sandbox).await;
+    host.tell_of_network("disconnect", &container);
     host.tell_of_mounts("unmount", &container);
     if auto_remove {
         host.discard(&container).await;

@@ -14,6 +14,7 @@ pub(crate) fn fill(suite: &mut Suite) {
             the_end_says_code_and_duration,
             kill_says_its_signal,
             a_restart_by_policy_is_a_start,
+            networks_are_joined_and_left,
             filters_narrow_the_events,
             times_are_taken_in_every_form,
         ],
@@ -85,6 +86,20 @@ fn a_restart_by_policy_is_a_start(under: &Under) -> Result<()> {
     let all = events(under, container.id(), ",\"type\":[\"container\"]")?;
     ensure!(actions(&all) == ["create", "start", "die", "start", "die"], "{:?}", actions(&all));
     Ok(())
+}
+
+fn networks_are_joined_and_left(under: &Under) -> Result<()> {
+    let container = under.node.detached(under.isolation, &["--network", "none"], &["exit", "0"])?;
+    container.wait()?;
+    let of_container = |event: &Value| event["Actor"]["Attributes"]["container"] == container.id();
+    proa_tests::wait::until("it was connected and disconnected", || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs() + 1;
+        let target = format!("/events?since=1&until={now}&filters={{\"type\":[\"network\"],\"network\":[\"none\"]}}");
+        let text = get(under, &target)?.success()?.text();
+        let all: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let own: Vec<Value> = all.into_iter().filter(of_container).collect();
+        Ok(actions(&own) == ["connect", "disconnect"])
+    })
 }
 
 fn filters_narrow_the_events(under: &Under) -> Result<()> {

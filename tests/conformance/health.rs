@@ -24,7 +24,11 @@ pub(crate) fn fill(suite: &mut Suite) {
             an_image_s_check_is_the_container_s,
         ],
     );
-    suite.under(super::WASM, &[], cases![an_http_guest_is_asked_through_its_handler]);
+    suite.under(
+        super::WASM,
+        &[],
+        cases![an_http_guest_is_asked_through_its_handler, a_wasm_guest_is_asked_by_an_instance_of_its_own],
+    );
     suite.under(&Isolation::ALL, &[], cases![an_http_check_wants_an_http_guest]);
 }
 
@@ -209,6 +213,23 @@ fn an_http_guest_is_asked_through_its_handler(under: &Under) -> Result<()> {
         "Interval": 100 * MILLISECOND, "Retries": 1 } });
     let container = create(under, &image, &[], &more)?;
     feels(&container, "unhealthy").map(drop)
+}
+
+fn a_wasm_guest_is_asked_by_an_instance_of_its_own(under: &Under) -> Result<()> {
+    let probe = under.node.probe()?;
+    for (test, feeling, said) in [
+        (&["CMD", "out", "fine"][..], "healthy", "fine\n"),
+        (&["CMD-SHELL", "out fine"], "healthy", "fine\n"),
+        (&["CMD", "exit", "1"], "unhealthy", ""),
+        (&["CMD", "trap"], "unhealthy", ""),
+    ] {
+        let container = create(under, probe, &["tick", "0.5"], &json!({ "Healthcheck": check(test) }))?;
+        let health = feels(&container, feeling)?;
+        let output = health["Log"][0]["Output"].as_str().unwrap_or_default();
+        ensure!(said.is_empty() || output == said, "{test:?}: {health}");
+        ensure!(container.inspect()?["State"]["Running"] == true, "the check of {test:?} ended its container");
+    }
+    Ok(())
 }
 
 fn an_http_check_wants_an_http_guest(under: &Under) -> Result<()> {

@@ -97,6 +97,8 @@ pub(crate) async fn resize(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
         container: container.id().to_owned(),
         source,
     })?;
+    let attributes = [("height", rows.to_string()), ("width", columns.to_string())];
+    host.events.container(&container, "resize", &attributes);
     Ok(crate::api::reply::empty(hyper::StatusCode::OK))
 }
 

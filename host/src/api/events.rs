@@ -79,7 +79,7 @@ async fn next(listener: &mut Listener, until: Option<u64>) -> Option<Arc<Event>>
 fn fits(filters: &Filters, event: &Event) -> bool {
     let attribute = |name: &str| event.attributes.get(name).map_or("", String::as_str);
     let is = |subject: Subject| event.subject == subject;
-    let (container, image) = (is(Subject::Container), is(Subject::Image));
+    let image = is(Subject::Image);
     let named = |subject: Subject, wanted: &String| {
         is(subject) && (event.id.starts_with(wanted.as_str()) || attribute("name").starts_with(wanted.as_str()))
     };
@@ -92,10 +92,7 @@ fn fits(filters: &Filters, event: &Event) -> bool {
         && filters.any("scope", |wanted| wanted == "local")
         && filters.any("image", |wanted| of_image.iter().any(|name| is_image(name, wanted)))
         // As dockerd does: the beginning of an id or name is enough.
-        && filters.any("container", |wanted| {
-            named(Subject::Container, wanted)
-                || !container && !wanted.is_empty() && attribute("container").starts_with(wanted.as_str())
-        })
+        && filters.any("container", |wanted| named(Subject::Container, wanted))
         && filters.any("volume", |wanted| named(Subject::Volume, wanted))
         && filters.any("network", |wanted| named(Subject::Network, wanted))
         && ["config", "daemon", "node", "plugin", "secret", "service"].iter().all(|kind| !filters.has(kind))
@@ -141,12 +138,7 @@ fn line(event: &Event) -> Bytes {
     };
     let old = matches!(event.subject, Subject::Container | Subject::Image);
     let from = event.attributes.get("image").filter(|_| event.subject == Subject::Container);
-    let line = Line {
-        status: old.then_some(event.action.as_ref()),
-        id: old.then_some(&event.id),
-        from,
-        message,
-    };
+    let line = Line { status: old.then_some(event.action.as_ref()), id: old.then_some(&event.id), from, message };
     let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
     bytes.push(b'\n');
     bytes.into()

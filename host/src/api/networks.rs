@@ -53,8 +53,8 @@ pub(crate) fn inspect(host: &Host, key: &str) -> Answer {
 }
 
 fn network(host: &Host, name: &str, driver: &str) -> Value {
-    let id = proa_registry::Digest::sha256_of(format!("{}/{name}", host.id).as_bytes());
-    json!({ "Name": name, "Id": id.hex(), "Created": ZERO, "Scope": "local", "Driver": driver, "EnableIPv4": true,
+    let id = crate::network::id(&host.id, name);
+    json!({ "Name": name, "Id": id, "Created": ZERO, "Scope": "local", "Driver": driver, "EnableIPv4": true,
         "EnableIPv6": false, "IPAM": { "Driver": "default", "Options": null, "Config": [] }, "Internal": false,
         "Attachable": false, "Ingress": false, "ConfigFrom": { "Network": "" }, "ConfigOnly": false,
         "Containers": {}, "Options": {}, "Labels": {} })

@@ -29,7 +29,7 @@ pub struct Check {
 pub enum Probe {
     /// A program in the container; for a Wasm container an instance of its own.
     Command(Vec<String>),
-    /// The same through the container's shell.
+    /// The same through the container's shell; a Wasm container has none, and takes the line word by word.
     Shell(String),
     /// A request for this path through the handler of a Wasm HTTP container.
     Http(String),

@@ -98,6 +98,11 @@ async fn watch(host: Arc<Host>, container: Arc<Container>, check: Check) {
 async fn probe(host: &Arc<Host>, container: &Arc<Container>, check: &Check) -> Found {
     match &check.probe {
         Probe::Command(words) => command(host, container, words.clone(), check.timeout).await,
+        // There is no shell in a Wasm container: the line is the words of its own program, or a module's name and words.
+        Probe::Shell(line) if container.with(|record| record.isolation.is_wasm()) => {
+            let words = line.split_whitespace().map(str::to_owned).collect();
+            command(host, container, words, check.timeout).await
+        }
         Probe::Shell(line) => {
             let own = container.with(|record| record.config.shell.clone()).filter(|shell| !shell.is_empty());
             let mut words = own.unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()]);
@@ -118,12 +123,8 @@ async fn probe(host: &Arc<Host>, container: &Arc<Container>, check: &Check) -> F
 }
 
 async fn command(host: &Arc<Host>, container: &Arc<Container>, words: Vec<String>, limit: Duration) -> Found {
-    let config = ExecConfig {
-        cmd: Some(words),
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        ..ExecConfig::default()
-    };
+    let config =
+        ExecConfig { cmd: Some(words), attach_stdout: Some(true), attach_stderr: Some(true), ..ExecConfig::default() };
     let exec = match host.exec_create(container.clone(), config).await {
         Ok(exec) => exec,
         Err(error) => return Found::failed(error.sentence()),
@@ -194,7 +195,8 @@ fn address(container: &Container) -> Option<SocketAddr> {
 /// One GET; 200 to 399 is healthy. Written by hand: the answer is a guest's, and only its first bytes are read.
 async fn request(address: SocketAddr, path: &str) -> std::io::Result<Found> {
     let mut stream = TcpStream::connect(address).await?;
-    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: proa-health\r\nConnection: close\r\n\r\n");
+    let head =
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: proa-health\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     let mut bytes = Vec::new();
     stream.take(4 * OUTPUT as u64).read_to_end(&mut bytes).await?;

@@ -8,7 +8,7 @@
 //! exited            none                    started where a policy wants it always
 //! created, exited   created                 the sandbox of a start that never happened is deleted
 //! created, exited   running or exited       started in the instant the last host died: recorded, supervised on
-//! exited            exited at that time     recorded but not acknowledged: deleted
+//! exited            exited at that time     recorded but not acknowledged: deleted; so too under restarting
 //! removing, or half made                    removed
 //! none              any                     deleted
 //! unreadable        any                     nothing is touched, what runs goes on; named in the log and in `info`
@@ -28,12 +28,12 @@ use crate::events::Events;
 use crate::host::{Host, Options, disk, end, exec};
 use crate::images::Images;
 use crate::permit::Account;
-use crate::volumes::Volumes;
 use crate::policy::Policy;
 use crate::state::log::Limits;
 use crate::state::record::FILE;
 use crate::state::{Container, Log, Record, Status, Table};
 use crate::timestamp::unix_nanos;
+use crate::volumes::Volumes;
 use crate::{logging, ports, supervisor};
 
 impl Host {
@@ -148,6 +148,12 @@ impl Host {
                     self.rise(container);
                 }
             }
+            (Status::Restarting, Some(Adopted { sandbox, state: State::Exited(exit) }))
+                if finished == Some(unix_nanos(exit.at)) =>
+            {
+                report(container.id(), sandbox.delete().await);
+                self.revive(container, container.with(|record| record.restarts.pause()));
+            }
             (_, Some(Adopted { sandbox, state })) => {
                 self.supervise_on(container, sandbox.clone());
                 let paused = matches!(state, State::Paused);
@@ -176,7 +182,11 @@ impl Host {
     fn supervise_on(self: &Arc<Self>, container: &Arc<Container>, sandbox: Sandbox) {
         container.hold(sandbox.clone());
         if !container.status().is_running() {
-            let ports = container.with(|record| ports::wanted(&record.host_config)).unwrap_or_default();
+            // Those of this start, where the kernel chose some; the others are what was asked for.
+            let ports = container.with(|record| match record.ports.is_empty() {
+                true => ports::wanted(&record.host_config).unwrap_or_default(),
+                false => record.ports.clone(),
+            });
             if let Err(error) = container.begin(sandbox.pid(), ports, false) {
                 tracing::error!(container = container.id(), "{}", error.sentence());
             }

@@ -9,9 +9,9 @@ use proa_sandbox::{Exit, Sandbox};
 use tokio::sync::watch;
 
 use crate::error::{Error, Result};
-use crate::permit::Share;
 use crate::healing::health::Health;
 use crate::healing::restart::{Ended, Restarts, monotonic};
+use crate::permit::Share;
 use crate::state::log::Log;
 use crate::state::record::Record;
 use crate::state::status::{Event, Refusal, Status};
@@ -232,12 +232,7 @@ impl Container {
     }
 
     /// Records that it runs, before anybody is told. A start `by_hand` forgets what the restart policy did before.
-    pub fn begin(
-        &self,
-        pid: Option<u32>,
-        ports: Vec<crate::state::record::Published>,
-        by_hand: bool,
-    ) -> Result<()> {
+    pub fn begin(&self, pid: Option<u32>, ports: Vec<crate::state::record::Published>, by_hand: bool) -> Result<()> {
         self.change(Event::Start, |record| {
             let restarts = if by_hand { Restarts::default() } else { record.restarts };
             record.restarts = Restarts { began: monotonic(), ..restarts };
@@ -293,6 +288,7 @@ impl Container {
                     record.status = status;
                     record.restarts = next.unwrap_or(record.restarts);
                     record.pid = None;
+                    record.ports.clear();
                     record.finished = Some(unix_nanos(exit.at));
                     record.exit_code = exit.code;
                     record.oom_killed = exit.oom_killed;
@@ -422,10 +418,9 @@ impl Container {
             Refusal::NotRunning => Error::Conflict(format!("container {} is not running", self.id)),
             Refusal::Paused => Error::Conflict(format!("container {} is already paused", self.id)),
             Refusal::NotPaused => Error::Conflict(format!("container {} is not paused", self.id)),
-            Refusal::Restarting => Error::Conflict(format!(
-                "Container {} is restarting, wait until the container is running",
-                self.id
-            )),
+            Refusal::Restarting => {
+                Error::Conflict(format!("Container {} is restarting, wait until the container is running", self.id))
+            }
             Refusal::Removing => Error::Conflict(format!("container {} is marked for removal", self.id)),
         }
     }

@@ -25,8 +25,8 @@ use tokio::sync::{Notify, watch};
 mod entry;
 mod reader;
 
-pub(crate) use entry::{next_entry, read_entry};
 pub use entry::{Entry, FOOTER, HEADER, LONGEST};
+pub(crate) use entry::{next_entry, read_entry};
 pub(crate) use reader::{Reader, Segment};
 
 /// How far the log reaches, and how often a run of its container has ended.
@@ -348,7 +348,8 @@ impl Log {
         for entry in fs::read_dir(folder)? {
             let entry = entry?.file_name();
             let Some(rest) = entry.to_str().and_then(|text| text.strip_prefix(name)) else { continue };
-            let base = if rest.is_empty() { Some(0) } else { rest.strip_prefix('.').and_then(|base| base.parse().ok()) };
+            let base =
+                if rest.is_empty() { Some(0) } else { rest.strip_prefix('.').and_then(|base| base.parse().ok()) };
             bases.extend(base);
         }
         bases.sort_unstable();

@@ -57,11 +57,11 @@ impl<'a> Wanted<'a> {
     /// # Errors
     /// 400 for values that mean nothing, 404 for `before` and `since` that name no container.
     pub(super) fn new(host: &Host, filters: &'a Filters) -> Result<Wanted<'a>, Failure> {
-        let known = |name: &str, all: &[&str]| match filters.values(name).iter().find(|value| !all.contains(&value.as_str()))
-        {
-            Some(value) => Err(invalid(name, value)),
-            None => Ok(()),
-        };
+        let known =
+            |name: &str, all: &[&str]| match filters.values(name).iter().find(|value| !all.contains(&value.as_str())) {
+                Some(value) => Err(invalid(name, value)),
+                None => Ok(()),
+            };
         known("health", &HEALTHS)?;
         known("status", &Status::ALL.map(Status::as_str))?;
         known("is-task", &["1", "t", "true", "True", "TRUE", "0", "f", "false", "False", "FALSE"])?;
@@ -156,8 +156,7 @@ fn is_ancestor(record: &Record, image: &str) -> bool {
     };
     let digits = image.strip_prefix("sha256:").unwrap_or(image);
     let of_id = |id: &String| id.strip_prefix("sha256:").is_some_and(|hex| hex.starts_with(digits));
-    tagged(&record.image) == tagged(image)
-        || !digits.is_empty() && (of_id(&record.image_id) || of_id(&record.manifest))
+    tagged(&record.image) == tagged(image) || !digits.is_empty() && (of_id(&record.image_id) || of_id(&record.manifest))
 }
 
 fn in_network(record: &Record, wanted: &str) -> bool {
