@@ -326,10 +326,11 @@ pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + 
     }
 }
 
+/// What is remembered may have been collected since: another name of the same content was removed, and came back.
 fn still_there(content: &Content) -> bool {
     match content {
-        Content::Module { folder, .. } => folder.exists(),
-        Content::Layers { .. } => true,
+        Content::Module { folder, files, .. } => folder.exists() && files.as_ref().is_none_or(|files| files.exists()),
+        Content::Layers { lower } => lower.iter().all(|folder| folder.exists()),
     }
 }
 
