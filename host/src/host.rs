@@ -95,21 +95,7 @@ impl Host {
         let checked = move || checks::check(&mut record, &offers).map(|warnings| (record, warnings));
         let (mut record, mut warnings) = images::run_blocking(checked).await?;
         let volumes = self.take_volumes(&mut record, &mut warnings).await?;
-        let container = match self.record(record, request.name.as_deref()) {
-            Ok(container) => container,
-            Err(error) => {
-                self.give_back(volumes).await;
-                return Err(error);
-            }
-        };
-        let turn = container.turn.lock().await;
-        let filled = self.fill_volumes(&container).await;
-        drop(turn);
-        if let Err(error) = filled {
-            drop(volumes);
-            self.remove_with(&container, false, true).await?;
-            return Err(error);
-        }
+        let container = self.record_with(record, request.name.as_deref(), volumes).await?;
         self.events.container(&container, "create", &[]);
         Ok(Created { container, warnings })
     }

@@ -38,7 +38,7 @@ const DATA: &str = "_data";
 const NAME_MAX: usize = 200;
 
 /// One volume.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
     pub name: String,
     /// Nanoseconds since 1970.
@@ -68,6 +68,8 @@ struct Inner {
     table: Mutex<Table>,
     /// Held by whoever makes or removes one.
     turn: tokio::sync::Mutex<()>,
+    /// Held by whoever fills one: of two containers that are made at once with the same new volume, one does.
+    filling: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -130,7 +132,17 @@ impl Volumes {
                 Err(error) => tracing::error!("{}", error.sentence()),
             }
         }
-        Ok(Volumes(Arc::new(Inner { folder, table: Mutex::new(table), turn: tokio::sync::Mutex::default() })))
+        Ok(Volumes(Arc::new(Inner {
+            folder,
+            table: Mutex::new(table),
+            turn: tokio::sync::Mutex::default(),
+            filling: tokio::sync::Mutex::default(),
+        })))
+    }
+
+    /// The right to fill volumes.
+    pub async fn filling(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.filling.lock().await
     }
 
     /// The volume called `name`.

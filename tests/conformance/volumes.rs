@@ -29,6 +29,7 @@ pub(crate) fn fill(suite: &mut Suite) {
         &[Need::Peer("busybox")],
         cases![
             an_empty_volume_gets_what_the_image_has_there,
+            containers_made_at_once_share_one_filled_volume,
             a_subpath_is_found_in_the_volume_and_nowhere_else,
             a_volume_s_events_are_docker_s,
             the_owner_of_an_empty_volume_is_the_guest_s_root,
@@ -215,6 +216,35 @@ fn an_empty_volume_gets_what_the_image_has_there(under: &Under) -> Result<()> {
         delete(under.node, &format!("/volumes/{name}{suffix}"))?.success()?;
     }
     Ok(())
+}
+
+fn containers_made_at_once_share_one_filled_volume(under: &Under) -> Result<()> {
+    let (busybox, name) = (guest::busybox(under.node)?, fresh_name("together"));
+    let outputs = std::thread::scope(|scope| -> Result<Vec<Output>> {
+        let makers: Vec<_> = (0..4)
+            .map(|_| {
+                let volume = format!("{name}:/etc");
+                let line = [
+                    "run",
+                    "--rm",
+                    "--isolation",
+                    under.isolation.name(),
+                    "-v",
+                    &volume,
+                    &busybox,
+                    "cat",
+                    "/etc/passwd",
+                ];
+                let line = line.map(str::to_owned);
+                scope.spawn(move || under.node.proa(&line.each_ref().map(String::as_str)))
+            })
+            .collect();
+        makers.into_iter().map(|maker| maker.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?).collect()
+    })?;
+    for output in outputs {
+        ensure!(output.clone().success()?.text().contains("root"), "{output}");
+    }
+    delete(under.node, &format!("/volumes/{name}"))?.success().map(drop)
 }
 
 /// A link in a volume is the guest's: it must not become the node's when it is mounted.

@@ -11,9 +11,9 @@ use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use proa_registry::{Limits, TarStream};
 use serde_json::json;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
-use crate::api::body::{Body, Reader};
+use crate::api::body::{Body, Reader, STALLED};
 use crate::api::call::{Call, Query};
 use crate::api::containers::joined;
 use crate::api::reply::{Answer, Failure, empty, with_type};
@@ -31,6 +31,10 @@ use crate::timestamp::rfc3339_nanos;
 
 /// The header that tells what a path is, base64 of JSON.
 const STAT: &str = "x-docker-container-path-stat";
+/// Copies that run at once; each has a thread, and there must be some left for everybody else. More wait.
+const COPIES: usize = 64;
+static TURNS: Semaphore = Semaphore::const_new(COPIES);
+
 /// What a path is.
 pub(crate) async fn stat(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
     let (_, files, asked) = open(host, id, &call.query).await?;
@@ -45,7 +49,9 @@ pub(crate) async fn stat(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
 pub(crate) async fn copy_out(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
     let (container, files, asked) = open(host, id, &call.query).await?;
     let (tell, told) = oneshot::channel();
+    let turn = turn().await;
     let body = Body::written(move |out| {
+        let _turn = turn;
         let found = match files.view.find(&asked) {
             Ok(found) => found,
             Err(error) => {
@@ -69,13 +75,18 @@ pub(crate) async fn copy_in(host: &Arc<Host>, id: &str, call: Call) -> Answer {
     let (container, files, asked) = open(host, id, &call.query).await?;
     let keep_kinds = call.query.truth("noOverwriteDirNonDir");
     let chosen = call.query.truth("copyUIDGID").then(|| container.with(user)).flatten();
-    let body = Reader::new(call.body);
+    let body = Reader::within(STALLED, call.body);
     // In a task of its own: what a client that hangs up leaves behind is at least told to nobody half-way.
+    let turn = turn().await;
     let unpacked = run_blocking(move || match files.view.ids {
         Ids::SAME => receive(&files, &asked, body, keep_kinds, chosen),
         ids => acting(ids.outside(0).unwrap_or(0), || receive(&files, &asked, body, keep_kinds, chosen)),
     });
-    joined(tokio::spawn(unpacked)).await?;
+    joined(tokio::spawn(async move {
+        let _turn = turn;
+        unpacked.await
+    }))
+    .await?;
     let path = call.query.get("path").unwrap_or_default().to_owned();
     host.events.container(&container, "extract-to-dir", &[("path", path)]);
     Ok(empty(StatusCode::OK))
@@ -86,7 +97,9 @@ pub(crate) async fn export(host: &Arc<Host>, id: &str) -> Answer {
     let container = host.containers.find(id)?;
     let files = host.files(&container, id).await?;
     files.view.root()?;
+    let turn = turn().await;
     let body = Body::written(move |out| {
+        let _turn = turn;
         let Ok(root) = files.view.root() else { return Ok(()) };
         let mut packer = Packer::new(out, files.view.ids).of_one_mount();
         let packed = packer.beneath(root.handle.as_fd(), b"", 0).and_then(|()| packer.finish());
@@ -94,6 +107,11 @@ pub(crate) async fn export(host: &Arc<Host>, id: &str) -> Answer {
     });
     host.events.container(&container, "export", &[]);
     Ok(with_type(StatusCode::OK, "application/octet-stream", body))
+}
+
+async fn turn() -> Option<SemaphorePermit<'static>> {
+    // Closed by nobody.
+    TURNS.acquire().await.ok()
 }
 
 async fn open(

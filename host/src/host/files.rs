@@ -92,6 +92,7 @@ impl Host {
         if !record.volumes.iter().any(|volume| volume.fill) {
             return Ok(());
         }
+        let _filling = self.volumes.filling().await;
         let wanted = {
             let record = record.clone();
             run_blocking(move || Ok(to_fill(&record))).await?

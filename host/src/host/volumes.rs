@@ -48,6 +48,12 @@ impl Host {
     /// Removes every volume that nobody has and `wanted` chooses.
     pub async fn prune_volumes(&self, wanted: impl Fn(&Volume) -> bool) -> Result<Pruned> {
         let mut pruned = Pruned::default();
+        if let Some(unknown) = self.warnings().into_iter().next() {
+            // Which volumes its container has nobody knows, and what is removed is gone.
+            return Err(Error::Conflict(format!(
+                "volumes are not pruned while a container's record cannot be read: {unknown}"
+            )));
+        }
         for volume in self.volumes.all().into_iter().filter(|volume| wanted(volume)) {
             let size = self.volumes.size(&volume).await;
             match self.remove_volume(&volume.name).await {
@@ -101,8 +107,53 @@ impl Host {
         Ok(pins)
     }
 
+    /// Puts a new container on disk and into the table and fills its volumes; whole or not at all.
+    pub(super) async fn record_with(
+        &self,
+        record: Record,
+        name: Option<&str>,
+        volumes: Vec<Pin>,
+    ) -> Result<Arc<Container>> {
+        let container = match self.record(record, name) {
+            Ok(container) => container,
+            Err(error) => {
+                self.give_back(volumes).await;
+                return Err(error);
+            }
+        };
+        let turn = container.turn.lock().await;
+        let filled = self.fill_volumes(&container).await;
+        drop((turn, volumes));
+        if let Err(error) = filled {
+            self.remove_with(&container, false, true).await?;
+            return Err(error);
+        }
+        Ok(container)
+    }
+
+    /// Gives a record the volumes it would have, for its plan; makes none.
+    pub(super) fn suppose_volumes(&self, record: &mut Record) -> Result<()> {
+        let anonymous = record.config.volumes.clone().unwrap_or_default();
+        for wanted in mounts::volumes(&record.host_config, &anonymous, record.isolation.is_wasm())? {
+            let name = wanted.name.clone().unwrap_or_else(|| "ANONYMOUS".to_owned());
+            let volume = Volume { name: name.clone(), ..Volume::default() };
+            let known = self.volumes.find(&name).map_or(volume, |known| (*known).clone());
+            record.volumes.push(VolumeMount {
+                data: self.volumes.data(&known),
+                name,
+                subpath: wanted.subpath,
+                target: wanted.target,
+                read_only: wanted.read_only,
+                mode: wanted.mode,
+                anonymous: wanted.name.is_none(),
+                fill: false,
+            });
+        }
+        Ok(())
+    }
+
     /// A container was not made after all: what was made for it alone goes.
-    pub(super) async fn give_back(&self, pins: Vec<Pin>) {
+    async fn give_back(&self, pins: Vec<Pin>) {
         let made: Vec<_> = pins
             .iter()
             .filter(|pin| pin.made && pin.volume.is_anonymous())
