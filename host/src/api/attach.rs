@@ -2,6 +2,7 @@
 //! client that attaches before the start sees every byte from the start.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -51,6 +52,7 @@ pub(crate) fn attach(host: &Arc<Host>, id: &str, call: Call) -> Answer {
     let offset = if logs { 0 } else { container.log().tail().len };
     let until = if live { Until::RunEnds } else { Until::Now };
     let follower = Follower::new(container.log(), offset, until, Patience::Attached);
+    let has_past = container.log().tail().len > offset;
     let framing = Framing::new(wanted);
     // As dockerd does: only a terminal has keys to leave it by.
     let input = || Input { once: stdin_once, watch: tty.then(|| Watch::new(keys)) };
@@ -63,9 +65,13 @@ pub(crate) fn attach(host: &Arc<Host>, id: &str, call: Call) -> Answer {
         }
         return Ok(with_type(StatusCode::OK, media_type, Body::stream(follow(follower, framing))));
     }
-    tokio::spawn(taken_over(host.clone(), container, call.upgrade, (follower, framing), stdin));
+    tokio::spawn(taken_over(host.clone(), container, call.upgrade, (follower, framing), stdin, has_past));
     Ok(switching(media_type))
 }
+
+/// How long output waits for the client to have read the head: docker-py reads heads through a buffer, and loses what
+/// comes into it with one. Programs take about as long to start.
+pub(crate) const LULL: Duration = Duration::from_millis(10);
 
 /// 101: the connection is the client's and ours from here.
 pub(crate) fn switching(media_type: &'static str) -> Response<Body> {
@@ -115,6 +121,7 @@ async fn taken_over(
     upgrade: OnUpgrade,
     (mut follower, mut framing): (Follower, Framing),
     stdin: Option<Input>,
+    has_past: bool,
 ) {
     let Ok((socket, early)) = take_over(upgrade).await else { return };
     let Ok(gone) = rustix::io::fcntl_dupfd_cloexec(&socket, 3) else { return };
@@ -129,6 +136,10 @@ async fn taken_over(
         }
     };
     let output = async {
+        // Only for what is there already: a program that is yet to start would seem slower than it is.
+        if has_past {
+            tokio::time::sleep(LULL).await;
+        }
         while let Ok(Some(entries)) = follower.next().await {
             let bytes = framing.encode(&entries);
             if writer.write_all(&bytes).await.is_err() {
@@ -187,7 +198,7 @@ impl ChainReader for Bytes {
 
 /// How often a client is looked after whose container prints nothing: what is not written tells nobody that its reader is
 /// gone, and every such connection would hold a descriptor until the container's end.
-const LOOK: std::time::Duration = std::time::Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(5);
 
 async fn hung_up(socket: std::os::fd::OwnedFd) {
     while !is_hung_up(&socket) {

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::upgrade::OnUpgrade;
 use proa_sandbox::{Output, Sandbox, Stdin, Stream};
+use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-use crate::api::attach::{ChainReader, Left, switching, take_over, type_in};
+use crate::api::attach::{ChainReader, LULL, Left, switching, take_over, type_in};
 use crate::api::body::{self, Body};
 use crate::api::call::Call;
 use crate::api::framing::{header, media_type};
@@ -24,10 +25,20 @@ use crate::host::exec::Exec;
 
 /// `POST /containers/{id}/exec`.
 pub(crate) async fn create(host: &Arc<Host>, id: &str, call: Call) -> Answer {
-    let config: ExecConfig = body::json(call.body).await?;
+    let Wanted { mut config, keys } = body::json(call.body).await?;
+    config.detach_keys = config.detach_keys.or(keys);
     let container = host.containers.find(id)?;
     let exec = host.exec_create(container, config).await?;
     Ok(reply::json(StatusCode::CREATED, &json!({ "Id": exec.id })))
+}
+
+/// Docker's body. Go reads names in any case, and docker-py has long written one of them in its own.
+#[derive(Debug, Default, Deserialize)]
+struct Wanted {
+    #[serde(flatten)]
+    config: ExecConfig,
+    #[serde(rename = "detachKeys")]
+    keys: Option<String>,
 }
 
 /// `POST /exec/{id}/start`: the connection first, then the program, as dockerd does: what goes wrong with the program
@@ -153,7 +164,7 @@ pub(crate) async fn resize(host: &Host, id: &str, call: &Call) -> Answer {
 async fn taken_over(host: Arc<Host>, exec: Arc<Exec>, upgrade: OnUpgrade, wanted: Streams, size: Option<(u16, u16)>) {
     let Ok((socket, early)) = take_over(upgrade).await else { return };
     let (reader, mut writer) = socket.into_split();
-    match begin(&host, &exec, size).await {
+    match tokio::join!(begin(&host, &exec, size), tokio::time::sleep(LULL)).0 {
         Ok(sandbox) if wanted.is_none() => {
             let _ = writer.shutdown().await;
             finish_alone(host, exec, sandbox).await;

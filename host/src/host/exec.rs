@@ -170,8 +170,7 @@ impl Host {
             }
         };
         let number = self.execs.next_number();
-        let exec =
-            Exec { id: crate::random_id(), container, config, user, module, number, progress: Mutex::default() };
+        let exec = Exec { id: crate::random_id(), container, config, user, module, number, progress: Mutex::default() };
         let exec = Arc::new(exec);
         self.execs.insert(exec.clone());
         self.exec_event(&exec, "exec_create", &[]);
@@ -285,9 +284,10 @@ impl Host {
 
     /// Takes over what the last host executed: it can be asked for by its id, and its exit code is found as ever.
     pub(super) fn exec_adopt(self: &Arc<Self>, sandbox: Sandbox) {
-        let known = sandbox.id().split_once('/').and_then(|(container, exec)| {
-            Some((self.containers.find(container).ok()?, exec.to_owned()))
-        });
+        let known = sandbox
+            .id()
+            .split_once('/')
+            .and_then(|(container, exec)| Some((self.containers.find(container).ok()?, exec.to_owned())));
         let host = self.clone();
         tokio::spawn(async move {
             let exec = known.map(|(container, id)| {
@@ -386,7 +386,15 @@ mod tests {
             let number = execs.next_number();
             let progress = Mutex::new(Progress { begun, running: begun, ..Progress::default() });
             let (container, user, id) = (container.clone(), user.clone(), number.to_string());
-            execs.insert(Arc::new(Exec { id, container, config: ExecConfig::default(), user, module: None, number, progress }));
+            execs.insert(Arc::new(Exec {
+                id,
+                container,
+                config: ExecConfig::default(),
+                user,
+                module: None,
+                number,
+                progress,
+            }));
         };
         create(true);
         (0..=REMEMBERED).for_each(|_| create(false));

@@ -26,12 +26,12 @@ impl Host {
         let before = container.record();
         if matches!(before.status, Status::Removing | Status::Dead) {
             let id = container.id();
-            let sentence = format!("Cannot update container {id}: container is marked for removal and cannot be \"update\"");
+            let sentence =
+                format!("Cannot update container {id}: container is marked for removal and cannot be \"update\"");
             return Err(Error::Conflict(sentence));
         }
         let mut warnings = Vec::new();
-        let after =
-            merged(&before, wanted, &offers, &mut warnings).map_err(|error| cannot(container, error))?;
+        let after = merged(&before, wanted, &offers, &mut warnings).map_err(|error| cannot(container, error))?;
         let running = container.running().ok();
         container.charge_for(after.demand)?;
         if let Some(sandbox) = &running {
@@ -80,7 +80,8 @@ fn merged(
     let given = |value: Option<i64>| value.filter(|value| *value != 0);
     let swap = host.memory_swap.unwrap_or(0);
     if given(wanted.memory).is_some_and(|memory| swap > 0 && memory > swap) && given(wanted.memory_swap).is_none() {
-        let sentence = "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time";
+        let sentence =
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time";
         return Err(Error::Conflict(sentence.to_owned()));
     }
     let numbers = [
@@ -138,10 +139,22 @@ fn refuse(before: &Record, wanted: &ContainerUpdateBody) -> Result<()> {
     let positive = |value: Option<i64>| value.is_some_and(|value| value > 0);
     let named = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
     let conflicts = [
-        (positive(wanted.nano_cpus) && set(host.cpu_period), "Nano CPUs cannot be updated as CPU Period has already been set"),
-        (positive(wanted.nano_cpus) && set(host.cpu_quota), "Nano CPUs cannot be updated as CPU Quota has already been set"),
-        (set(wanted.cpu_period) && positive(host.nano_cpus), "CPU Period cannot be updated as NanoCPUs has already been set"),
-        (set(wanted.cpu_quota) && positive(host.nano_cpus), "CPU Quota cannot be updated as NanoCPUs has already been set"),
+        (
+            positive(wanted.nano_cpus) && set(host.cpu_period),
+            "Nano CPUs cannot be updated as CPU Period has already been set",
+        ),
+        (
+            positive(wanted.nano_cpus) && set(host.cpu_quota),
+            "Nano CPUs cannot be updated as CPU Quota has already been set",
+        ),
+        (
+            set(wanted.cpu_period) && positive(host.nano_cpus),
+            "CPU Period cannot be updated as NanoCPUs has already been set",
+        ),
+        (
+            set(wanted.cpu_quota) && positive(host.nano_cpus),
+            "CPU Quota cannot be updated as NanoCPUs has already been set",
+        ),
     ];
     if let Some((_, sentence)) = conflicts.iter().find(|(met, _)| *met) {
         return Err(Error::Conflict(format!("Conflicting options: {sentence}")));
@@ -268,7 +281,10 @@ mod tests {
             let error = merge(&before, &wanted).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         };
-        check(ContainerUpdateBody { memory: Some(1 << 30), ..Default::default() }, "update the memoryswap at the same time");
+        check(
+            ContainerUpdateBody { memory: Some(1 << 30), ..Default::default() },
+            "update the memoryswap at the same time",
+        );
         check(ContainerUpdateBody { cpu_quota: Some(5000), ..Default::default() }, "NanoCPUs has already been set");
         check(ContainerUpdateBody { memory: Some(1 << 20), ..Default::default() }, "Minimum memory limit");
     }
