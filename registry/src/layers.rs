@@ -143,6 +143,16 @@ pub(crate) fn flat_folder(digest: &Digest) -> String {
     format!("files-{}", digest.folder())
 }
 
+/// The beginning of a stranger's name as part of a sentence, which may go to a terminal.
+fn shown(name: &[u8]) -> String {
+    let text = String::from_utf8_lossy(name);
+    let mut shown = String::new();
+    for char in text.chars().take(256) {
+        if char.is_control() { shown.extend(char.escape_default()) } else { shown.push(char) }
+    }
+    shown
+}
+
 /// Why a tar could not be taken in.
 #[derive(Debug)]
 pub(crate) enum Fault {

@@ -95,8 +95,9 @@ impl Reference {
             return self.name();
         }
         match self.repository.strip_prefix("library/") {
-            // What would be taken for a registry when read back keeps its prefix.
             Some(short) if !short.contains('/') => short.to_owned(),
+            // What would be taken for a registry when read back keeps its own: `docker.io/evil.example/x` is on Docker Hub.
+            _ if self.repository.split('/').next().is_some_and(looks_like_registry) => self.name(),
             _ => self.repository.clone(),
         }
     }
@@ -268,6 +269,14 @@ mod tests {
         let digest = format!("sha256:{}", "a".repeat(64));
         check(&format!("x@{digest}"), &format!("docker.io/library/x@{digest}"), &format!("x@{digest}"));
         check(&format!("x:t@{digest}"), &format!("docker.io/library/x:t@{digest}"), &format!("x:t@{digest}"));
+    }
+
+    #[test]
+    fn a_repository_that_is_called_like_a_registry_stays_where_it_is() {
+        for text in ["docker.io/evil.example/x:latest", "docker.io/localhost/x:latest"] {
+            let reference = Reference::parse(text).unwrap();
+            assert_eq!((reference.registry(), reference.familiar().as_str()), ("docker.io", text));
+        }
     }
 
     #[test]

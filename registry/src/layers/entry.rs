@@ -132,7 +132,7 @@ impl<R: Read> Entries<R> {
 
     fn understand(&mut self, header: &Header, declared: u64, extended: Extended) -> Result<Entry, Fault> {
         let raw = extended.path.unwrap_or_else(|| header.path_bytes().into_owned());
-        let shown = String::from_utf8_lossy(&raw).chars().take(256).collect::<String>();
+        let shown = super::shown(&raw);
         let refuse = |reason: String| Fault::Refused { entry: shown.clone(), reason };
         // TARmageddon (CVE-2025-62518, GHSA-j4xf-2g29-59ph): readers that believe different sizes see different archives.
         if let Some(size) = extended.size.filter(|size| *size != declared) {
@@ -199,7 +199,7 @@ impl<R: Read> Entries<R> {
                 let target = link.ok_or("is a hard link without a target")?;
                 // Some builders write the target from the root; it means the same file.
                 let relative = target.iter().position(|b| *b != b'/').map_or(&target[..0], |start| &target[start..]);
-                let shown = String::from_utf8_lossy(&target).into_owned();
+                let shown = super::shown(&target);
                 relative_path(relative, &self.limits)
                     .map(Kind::HardLink)
                     .map_err(|reason| format!("is a hard link to `{shown}`, which {reason}"))

@@ -79,7 +79,7 @@ impl<'a> Tree<'a> {
     /// Writes one entry. An entry of the same path written before gives way.
     pub(super) fn apply(&mut self, entry: &Entry, body: &mut dyn Read) -> Result<(), Fault> {
         self.write(entry, body).map_err(|refusal| {
-            let shown = entry.path.to_string_lossy().chars().take(256).collect();
+            let shown = super::shown(entry.path.as_os_str().as_bytes());
             match refusal {
                 Refusal::Because(reason) => Fault::Refused { entry: shown, reason },
                 // What the body's reader says concerns the layer, not this disk.
@@ -186,7 +186,7 @@ impl<'a> Tree<'a> {
     }
 
     fn write_hard_link(&mut self, parent: &Dir, name: &OsStr, target: &Path) -> Applied {
-        let shown = target.display();
+        let shown = super::shown(target.as_os_str().as_bytes());
         let Some(target_name) = target.file_name() else { return because("is a hard link to the root") };
         let folder = match self.root.open_dir(dot_if_empty(target.parent())) {
             Ok(folder) => folder,
@@ -312,7 +312,8 @@ impl<'a> Tree<'a> {
             dir = match self.root.open_dir(&done) {
                 Ok(dir) => dir,
                 Err(error) => {
-                    return because(format!("lies in `{}`, which is no folder of the layer: {error}", done.display()));
+                    let shown = super::shown(done.as_os_str().as_bytes());
+                    return because(format!("lies in `{shown}`, which is no folder of the layer: {error}"));
                 }
             };
         }
@@ -369,7 +370,7 @@ impl<'a> Tree<'a> {
                 chmodat(&folder, ".", Mode::from_raw_mode(mode), AtFlags::empty())?;
                 Ok(utimensat(&folder, ".", &times(*mtime), AtFlags::empty())?)
             };
-            set().map_err(|source| Fault::Write { entry: path.to_string_lossy().into_owned(), source })?;
+            set().map_err(|source| Fault::Write { entry: super::shown(path.as_os_str().as_bytes()), source })?;
         }
         Ok(())
     }
