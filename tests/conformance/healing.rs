@@ -23,6 +23,7 @@ pub(crate) fn fill(suite: &mut Suite) {
             every_run_is_in_the_log,
             rm_and_restart_exclude_each_other,
             a_wrong_policy_is_refused,
+            verbs_at_any_moment_of_a_restarting_container_are_answered,
         ],
     );
 }
@@ -154,6 +155,40 @@ fn every_run_is_in_the_log(under: &Under) -> Result<()> {
     let container = policy(under, "always", &["out", "one run"])?;
     restarted(&container, 2)?;
     container.shows("three runs", |logs| logs.lines().filter(|line| *line == "one run").count() >= 3)
+}
+
+/// Whoever stops, starts, kills and waits while a policy restarts is answered, and the last word holds.
+fn verbs_at_any_moment_of_a_restarting_container_are_answered(under: &Under) -> Result<()> {
+    let container = policy(under, "always", &["exit", "0"])?;
+    let (node, id) = (under.node, container.id());
+    std::thread::scope(|scope| -> Result<()> {
+        let all: Vec<_> = ["stop?t=1", "start", "kill", "restart?t=1", "wait", "wait?condition=next-exit"]
+            .into_iter()
+            .map(|verb| {
+                scope.spawn(move || -> Result<()> {
+                    for round in 0..6 {
+                        let answer = node.post(&format!("/containers/{id}/{verb}"), "application/json", b"")?;
+                        let known = matches!(answer.status, 200 | 204 | 304 | 409);
+                        ensure!(known, "{verb}, round {round}: {} {}", answer.status, answer.text());
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        // Waiters for a next end have one as long as somebody starts it.
+        while !all.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            node.post(&format!("/containers/{id}/start"), "application/json", b"")?;
+        }
+        all.into_iter().try_for_each(|verb| verb.join().map_err(|_| anyhow::anyhow!("a verb panicked"))?)
+    })?;
+    container.proa(&["stop", "-t", "1"])?.success()?;
+    ensure!(container.inspect()?["State"]["Running"] == false);
+    let before = count(&container)?;
+    container.proa(&["start"])?.success()?;
+    wait::until("its policy holds again", || Ok(count(&container)? > 0))?;
+    ensure!(before <= 1000);
+    container.proa(&["rm", "-f"])?.success()?;
+    Ok(())
 }
 
 fn rm_and_restart_exclude_each_other(under: &Under) -> Result<()> {

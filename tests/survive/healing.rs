@@ -18,6 +18,7 @@ pub(crate) fn fill(suite: &mut Suite) {
             a_host_that_starts_starts_what_is_wanted_always,
             a_rotating_log_loses_nothing_while_hosts_are_killed,
             a_record_that_cannot_be_read_is_named_and_costs_nothing_else,
+            a_host_told_to_go_under_load_goes_in_peace,
         ],
     );
     suite.under(
@@ -163,6 +164,36 @@ fn a_record_that_cannot_be_read_is_named_and_costs_nothing_else(under: &Under) -
         ensure!(hit.outside()?.pid() == process.pid(), "with its record it is itself again");
         let seen = hit.logs()?.lines().len();
         hit.shows("new ticks", |logs| logs.lines().count() > seen + 5)
+    })
+}
+
+/// SIGTERM while guests print, end and are restarted, and clients hang on: the host ends with 0, in time, and the next one
+/// goes on.
+fn a_host_told_to_go_under_load_goes_in_peace(under: &Under) -> Result<()> {
+    with_node(|node| {
+        let flags = ["--log-opt", "max-size=64k", "--log-opt", "max-file=2"];
+        let loud = node.detached(under.isolation, &flags, &["tick", "0"])?;
+        let restless = node.detached(under.isolation, &["--restart", "always"], &["exit", "1"])?;
+        let follower = loud.start(&["logs", "-f"])?;
+        let waiter = loud.start(&["wait"])?;
+        follower.shows("ticks", |seen| seen.lines().count() > 1000)?;
+        for _ in 0..3 {
+            let before = count(&restless)?;
+            wait::until("it is restarted", || Ok(count(&restless)? > before))?;
+            node.terminate()?;
+            node.wake()?;
+        }
+        follower.finish(wait::PATIENCE)?.keeps_its_composure()?;
+        waiter.finish(wait::PATIENCE)?.keeps_its_composure()?;
+        let last = |container: &Container<'_>| -> Result<u64> {
+            let lines = container.proa(&["logs", "-n", "1"])?.success()?.text();
+            Ok(lines.trim_start_matches("tick ").parse().unwrap_or(0))
+        };
+        let seen = last(&loud)?;
+        wait::until("it ticks on", || Ok(last(&loud)? > seen))?;
+        loud.proa(&["kill"])?.success()?;
+        restless.proa(&["stop"])?.success()?;
+        Ok(())
     })
 }
 

@@ -9,6 +9,7 @@ use bollard_stubs::models::{
 };
 use serde_json::{Value, json};
 
+use crate::api::call::Call;
 use crate::api::health::health;
 use crate::api::list::network_mode;
 use crate::api::reply::{Answer, Failure, ok};
@@ -20,7 +21,7 @@ use crate::state::{Container, Record, Status};
 use crate::timestamp::{ZERO, rfc3339_nanos};
 
 /// All there is to know of a container.
-pub(crate) fn inspect(host: &Arc<Host>, id: &str) -> Answer {
+pub(crate) async fn inspect(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
     let container = host.containers.find(id)?;
     let record = container.record();
     let response = response(host, &container, &record);
@@ -29,6 +30,11 @@ pub(crate) fn inspect(host: &Arc<Host>, id: &str) -> Answer {
     let mut value = finish(value, &record);
     if let Some(known) = container.health() {
         value["State"]["Health"] = health(&known);
+    }
+    if call.query.truth("size") {
+        let size = host.size_of(&container).await?;
+        value["SizeRw"] = json!(size.written);
+        value["SizeRootFs"] = json!(size.whole());
     }
     ok(&value)
 }

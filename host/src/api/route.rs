@@ -7,7 +7,9 @@ use hyper::Method;
 use crate::api::call::Call;
 use crate::api::reply::{Answer, Failure};
 use crate::api::{
-    archive, attach, auth, changes, commit, containers, create, df, events, exec, image_archive, image_inspect, image_remove, image_transfer, images, inspect, list, logs, networks, proa, prune, stats, system, top, volumes, wait,
+    archive, attach, auth, changes, commit, containers, create, df, events, exec, image_archive, image_inspect,
+    image_remove, image_transfer, images, inspect, list, logs, networks, proa, prune, stats, system, top, volumes,
+    wait,
 };
 use crate::host::Host;
 
@@ -26,7 +28,7 @@ pub(crate) async fn route(host: Arc<Host>, call: Call) -> Answer {
         (Method::GET, ["containers", "json"]) => list::list(&host, &call).await,
         (Method::POST, ["containers", "create"]) => create::create(&host, call).await,
         (Method::POST, ["containers", "prune"]) => prune::containers(&host, &call).await,
-        (Method::GET, ["containers", id, "json"]) => inspect::inspect(&host, id),
+        (Method::GET, ["containers", id, "json"]) => inspect::inspect(&host, id, &call).await,
         (Method::POST, ["containers", id, "start"]) => containers::start(&host, id).await,
         (Method::POST, ["containers", id, "stop"]) => containers::stop(&host, id, &call).await,
         (Method::POST, ["containers", id, "restart"]) => containers::restart(&host, id, &call).await,
@@ -114,11 +116,7 @@ pub(crate) async fn route(host: Arc<Host>, call: Call) -> Answer {
 
 /// Verbs that dockerd has and we do not yet; everything else is no page at all.
 fn unfinished(host: &Host, id: &str, verb: &str) -> Answer {
-    const VERBS: [&str; 3] = [
-        "attach/ws",
-        "checkpoints",
-        "copy",
-    ];
+    const VERBS: [&str; 3] = ["attach/ws", "checkpoints", "copy"];
     if !VERBS.contains(&verb) {
         return Err(Failure::page_not_found());
     }

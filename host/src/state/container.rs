@@ -453,4 +453,51 @@ mod tests {
         assert_eq!((container.status(), container.with(|record| record.pid)), (Status::Created, None));
         assert!(container.begin_removal().is_ok(), "it can be removed");
     }
+
+    fn exit(code: u8) -> Exit {
+        Exit { code: Some(code), oom_killed: false, reason: None, at: SystemTime::now() }
+    }
+
+    fn on_disk(folder: &Path) -> Record {
+        Record::read(folder).unwrap().unwrap()
+    }
+
+    #[test]
+    fn an_end_that_the_disk_did_not_take_is_true_and_is_written_later() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("container");
+        std::fs::create_dir(&folder).unwrap();
+        let record = crate::spec::tests::record(Isolation::Linux);
+        let container = Container::new(record, folder.clone(), Log::new(folder.join("log")));
+        container.begin(Some(1), Vec::new(), true).unwrap();
+        let away = scratch.path().join("away");
+        std::fs::rename(&folder, &away).unwrap();
+        let (pause, written) = container.end(&exit(3), true);
+        assert!(pause.is_none() && written.is_err());
+        assert_eq!((container.status(), container.news().borrow().code), (Status::Exited, Some(3)));
+        assert!(container.write_again().unwrap().is_err());
+        std::fs::rename(&away, &folder).unwrap();
+        assert_eq!(on_disk(&folder).status, Status::Running);
+        assert!(container.write_again().unwrap().is_ok() && container.write_again().is_none());
+        assert_eq!((on_disk(&folder).status, on_disk(&folder).exit_code), (Status::Exited, Some(3)));
+    }
+
+    #[test]
+    fn a_stop_by_hand_holds_whatever_the_policy_says() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut record = crate::spec::tests::record(Isolation::Linux);
+        let name = Some(bollard_stubs::models::RestartPolicyNameEnum::ALWAYS);
+        record.host_config.restart_policy =
+            Some(bollard_stubs::models::RestartPolicy { name, maximum_retry_count: None });
+        let container = Container::new(record, scratch.path().to_owned(), Log::new(scratch.path().join("log")));
+        container.begin(None, Vec::new(), true).unwrap();
+        let (pause, _) = container.end(&exit(0), true);
+        assert_eq!((pause, container.status()), (Some(Duration::from_millis(100)), Status::Restarting));
+        container.begin(None, Vec::new(), false).unwrap();
+        container.make_last(true).unwrap();
+        assert_eq!((container.end(&exit(0), true).0, container.status()), (None, Status::Exited));
+        assert!(on_disk(scratch.path()).restarts.stopped);
+        container.begin(None, Vec::new(), true).unwrap();
+        assert_eq!(on_disk(scratch.path()).restarts.count, 0, "a start by hand counts from zero");
+    }
 }
