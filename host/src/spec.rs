@@ -77,7 +77,9 @@ pub fn hostname(record: &Record) -> String {
     }
     let shares_name = namespaces::uts(record).is_ok_and(|whose| whose == Whose::Node);
     match Mode::parse(record.host_config.network_mode.as_deref().unwrap_or_default()) {
-        Ok(mode) if mode == Mode::Host || shares_name => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        Ok(mode) if mode == Mode::Host || shares_name => {
+            rustix::system::uname().nodename().to_string_lossy().into_owned()
+        }
         _ => record.id.chars().take(12).collect(),
     }
 }
@@ -87,7 +89,7 @@ fn spec(record: &Record, folder: &Path, joined: Joined) -> Result<Spec> {
         .version(VERSION)
         .process(process::process(record)?)
         .hostname(hostname(record))
-        .mounts(mounts::mounts(record, folder)?)
+        .mounts(mounts::mounts(record, folder, joined)?)
         .root(built(
             RootBuilder::default().path("rootfs").readonly(record.host_config.readonly_rootfs.unwrap_or(false)).build(),
         )?)

@@ -29,6 +29,7 @@ use crate::sys::{self, Clone, Cloned, Pointers};
 use crate::zygote::{Entry, Second};
 
 mod beneath;
+mod borrow;
 mod dev;
 mod enter;
 mod identity;
@@ -219,6 +220,10 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
         Action::Execute { candidates, .. } => Err(program::execute(context, candidates)),
         Action::EnterNamespace { namespace, kind } => maps::enter(context.slot(*namespace)?, *kind),
         Action::StayAsInit => reaper::stay(),
+        Action::BorrowMount { namespace, path, into } => {
+            let mount = borrow::mount(context.slot(*namespace)?, path)?;
+            context.put(*into, mount)
+        }
         Action::KeepDescriptors { keep } => enter::keep(context, keep),
         Action::Build { entry } => enter::build(context, entry),
         Action::Enter { .. } => enter::enter(context),

@@ -191,6 +191,8 @@ struct Draft {
     slots: u16,
     oom: Option<Slot>,
     joins: Option<Slot>,
+    /// What the helper takes from other sandboxes before it clones the child.
+    borrows: Vec<Action>,
     /// Who assembles mounts: a helper where the child has fewer rights than the zygote.
     assembler: Actor,
 }
@@ -198,7 +200,7 @@ struct Draft {
 impl Draft {
     fn new(in_user_namespace: bool) -> Draft {
         let assembler = if in_user_namespace { Actor::Helper } else { Actor::Child };
-        Draft { steps: Vec::new(), slots: STDERR.0 + 1, oom: None, joins: None, assembler }
+        Draft { steps: Vec::new(), slots: STDERR.0 + 1, oom: None, joins: None, borrows: Vec::new(), assembler }
     }
 
     fn push(&mut self, actor: Actor, action: Action) {

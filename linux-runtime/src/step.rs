@@ -196,6 +196,8 @@ pub enum Action {
     /// Child: a copy goes on to be the program; what stays is the first process, which passes signals on to it and reaps
     /// whom nobody else does. No file of ours appears in the root for it.
     StayAsInit,
+    /// Helper: a detached copy of what is mounted at `path` in another process's mount namespace, if it is a tmpfs.
+    BorrowMount { namespace: Slot, path: Beneath, into: Slot },
 }
 
 /// Where a mount goes: beneath the root or directly beneath a mount made before.

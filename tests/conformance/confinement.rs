@@ -229,6 +229,16 @@ fn a_container_s_namespaces_are_joined(under: &Under) -> Result<()> {
     let (code, text) = joined.run()?;
     let ipc = donor.container.outside()?.namespace("ipc")?;
     ensure!(code == 0 && text.trim() == ipc, "{text} is not {ipc}");
+    node.proa(&["exec", &id, "sh", "-c", "echo shared > /dev/shm/word"])?.success()?;
+    let sharing = json!({ "IpcMode": format!("container:{id}") });
+    let text = printed(
+        under,
+        &sharing,
+        "cat /dev/shm/word; echo answered > /dev/shm/word; grep -c ' /dev/shm ' /proc/mounts",
+    )?;
+    ensure!(text == "shared\n1", "{text}");
+    let answer = node.proa(&["exec", &id, "cat", "/dev/shm/word"])?.success()?;
+    ensure!(answer.text() == "answered", "{answer}");
     let pids = json!({ "PidMode": format!("container:{id}") });
     if under.isolation == Isolation::LinuxUserns {
         let (status, _) = node.refuses(&probe(under, &pids)?)?;

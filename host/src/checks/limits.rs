@@ -62,7 +62,9 @@ fn memory(host: &mut HostConfig, offers: &Offers, warnings: &mut Vec<String>) ->
         );
         host.memory_swap = Some(-1);
     }
-    if let Some(swappiness) = host.memory_swappiness.filter(|value| *value != -1) {
+    // -1 is how a client says nothing.
+    host.memory_swappiness = host.memory_swappiness.filter(|value| *value != -1);
+    if let Some(swappiness) = host.memory_swappiness {
         if !(0..=100).contains(&swappiness) {
             return refuse(format!("Invalid value: {swappiness}, valid memory swappiness range is 0-100"));
         }

@@ -23,11 +23,6 @@ pub(super) fn check(record: &mut Record, warnings: &mut Vec<String>) -> Result<(
     if record.host_config.init == Some(true) && namespaces::pid(record)? != Whose::Own {
         warnings.push("--init has no effect with --pid: the first process there is another's".to_owned());
     }
-    if let Whose::Of(container) = namespaces::ipc(record)? {
-        warnings.push(format!(
-            "/dev/shm is not shared with container {container}: only System V objects and message queues are"
-        ));
-    }
     for path in record.host_config.masked_paths.iter().chain(&record.host_config.readonly_paths).flatten() {
         if !path.starts_with('/') {
             return Err(Error::Invalid(format!("masked and read-only paths are absolute, which `{path}` is not")));

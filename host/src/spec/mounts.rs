@@ -9,15 +9,15 @@ use proa_sandbox::Isolation;
 
 use crate::error::{Error, Result};
 use crate::network::Mode;
-use crate::spec::namespaces::{self, Whose};
+use crate::spec::namespaces::{self, Joined, Whose};
 use crate::spec::{built, clean, files};
 use crate::state::record::{BindMount, Record};
 
 /// Every mount of a container, in the order they are made.
-pub fn mounts(record: &Record, folder: &Path) -> Result<Vec<Mount>> {
+pub fn mounts(record: &Record, folder: &Path, joined: Joined) -> Result<Vec<Mount>> {
     let mut all = Vec::new();
     if !record.isolation.is_wasm() {
-        standard(record, &mut all)?;
+        standard(record, joined, &mut all)?;
         for name in files::NAMES {
             all.push(bind(
                 &folder.join(name).to_string_lossy(),
@@ -245,7 +245,7 @@ fn target(inside: &str, wasm: bool) -> Result<String> {
     Ok(cleaned.to_string_lossy().into_owned())
 }
 
-fn standard(record: &Record, all: &mut Vec<Mount>) -> Result<()> {
+fn standard(record: &Record, joined: Joined, all: &mut Vec<Mount>) -> Result<()> {
     all.push(mount("proc", "proc", "/proc", &["nosuid", "noexec", "nodev"])?);
     all.push(mount("tmpfs", "tmpfs", "/dev", &["nosuid", "strictatime", "mode=755", "size=65536k"])?);
     let devpts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
@@ -266,17 +266,21 @@ fn standard(record: &Record, all: &mut Vec<Mount>) -> Result<()> {
     } else {
         mount("cgroup", "cgroup", "/sys/fs/cgroup", &[access, "nosuid", "noexec", "nodev"])?
     });
-    shared_memory(record, all)
+    shared_memory(record, joined, all)
 }
 
 /// /dev/mqueue and /dev/shm: the first shows the queues of the namespace one is in, the second is a tmpfs of the
 /// container's own, or the node's.
-fn shared_memory(record: &Record, all: &mut Vec<Mount>) -> Result<()> {
+fn shared_memory(record: &Record, joined: Joined, all: &mut Vec<Mount>) -> Result<()> {
     let hidden = ["nosuid", "noexec", "nodev"];
     let ipc = namespaces::ipc(record)?;
     // A user namespace may mount the queues only of an IPC namespace that it owns.
     if ipc == Whose::Own || record.isolation == Isolation::Linux {
         all.push(mount("mqueue", "mqueue", "/dev/mqueue", &hidden)?);
+    }
+    if let (Whose::Of(_), Some(donor)) = (&ipc, joined.ipc) {
+        all.push(bind(&format!("/proc/{donor}/root/dev/shm"), "/dev/shm", &["bind", "rprivate", "rw"])?);
+        return Ok(());
     }
     if ipc == Whose::Node {
         all.push(bind("/dev/shm", "/dev/shm", &["rbind", "rprivate", "rw"])?);

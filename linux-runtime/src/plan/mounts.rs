@@ -107,6 +107,13 @@ impl Draft {
             let source = mount.source().as_ref();
             let source = source.ok_or_else(|| Error::Plan(format!("bind mount at `{destination}` has no source")))?;
             let into = self.slot();
+            if let Some((namespace, path)) = elsewhere(source)? {
+                let opened = self.slot();
+                self.push(Actor::Host, Action::OpenNamespace { path: namespace, into: opened });
+                self.borrows.push(Action::BorrowMount { namespace: opened, path, into });
+                sources.push(into);
+                continue;
+            }
             let (recursive, attributes) = (options.recursive, options.attributes);
             self.push(Actor::Host, Action::OpenSource { path: c_path(source)?, recursive, attributes, into });
             sources.push(into);
@@ -176,6 +183,20 @@ impl Draft {
         }
         Ok(())
     }
+}
+
+/// What `/proc/PID/root/dev/shm` means: the mount namespace of another process, and the place in it. The kernel copies no
+/// mount of another namespace by such a name, and shared memory is the one thing that sandboxes share so.
+fn elsewhere(source: &std::path::Path) -> Result<Option<(CString, Beneath)>> {
+    let text = source.to_string_lossy();
+    let Some((pid, path)) = text.strip_prefix("/proc/").and_then(|rest| rest.split_once("/root/")) else {
+        return Ok(None);
+    };
+    if path != "dev/shm" || pid.is_empty() || !pid.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(None);
+    }
+    let path = Beneath::new(path).map_err(|_| Error::Nul { what: "a path" })?;
+    Ok(Some((c_string(format!("/proc/{pid}/ns/mnt"), "a path")?, path)))
 }
 
 /// The kernel mounts sysfs only for the owner of the network namespace it shows.

@@ -103,11 +103,14 @@ impl Draft {
     ) {
         // The cgroup namespace is unshared later, when the child stands in its group: its root is where one stands.
         let flags = namespaces & !(libc::CLONE_NEWCGROUP as u64);
-        if user.is_none() && joined.is_empty() {
+        if user.is_none() && joined.is_empty() && self.borrows.is_empty() {
             self.push(Actor::Zygote, Action::Clone { namespaces: flags, cgroup: groups.unified });
             return;
         }
         self.push(Actor::Zygote, Action::Fork { cgroup: None });
+        for borrow in std::mem::take(&mut self.borrows) {
+            self.push(Actor::Helper, borrow);
+        }
         for (kind, namespace) in joined {
             self.push(Actor::Helper, Action::EnterNamespace { namespace: *namespace, kind: *kind });
         }

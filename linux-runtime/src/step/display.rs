@@ -127,6 +127,9 @@ impl fmt::Display for Action {
             }
             Action::OpenNamespace { path, into } => write!(f, "open namespace {} as {into}", text(path)),
             Action::EnterNamespace { namespace, kind } => write!(f, "enter{} {namespace}", Namespaces(*kind)),
+            Action::BorrowMount { namespace, path, into } => {
+                write!(f, "borrow the mount at `{path}` of {namespace} as {into}")
+            }
             Action::StayAsInit => f.write_str("stay as init, with the program as a child"),
         }
     }
