@@ -66,11 +66,13 @@ pub(crate) fn run(args: HistoryArgs, door: &Door) -> anyhow::Result<u8> {
 
 fn object(step: &Step, args: &HistoryArgs) -> Value {
     let command = step.created_by.replace('\t', " ");
+    // A step without a moment, as builders of repeatable images make them.
+    let since = if step.created > 0 { ago(step.created) } else { "N/A".to_owned() };
     let bytes = u64::try_from(step.size).unwrap_or_default();
     json!({
         "ID": if args.no_trunc { &step.id } else { short_id(&step.id) },
         "CreatedAt": rfc3339(step.created),
-        "CreatedSince": if args.human { ago(step.created) } else { rfc3339(step.created) },
+        "CreatedSince": if args.human { since } else { rfc3339(step.created) },
         "CreatedBy": if args.no_trunc { command } else { shorten(&command, 45) },
         "Size": if args.human { size(bytes) } else { bytes.to_string() },
         "Comment": step.comment,

@@ -24,8 +24,9 @@ pub(crate) fn duration(seconds: u64) -> String {
 pub(crate) fn ago(then: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     match u64::try_from(then) {
-        Ok(then) if then > 0 => format!("{} ago", duration(now.saturating_sub(then))),
-        _ => "N/A".to_owned(),
+        Ok(then) => format!("{} ago", duration(now.saturating_sub(then))),
+        // Before 1970 is Go's zero time, which stands for none.
+        Err(_) => "N/A".to_owned(),
     }
 }
 

@@ -69,9 +69,7 @@ fn names(client: &mut Client, args: &StatsArgs) -> client::Result<Vec<String>> {
         return Ok(args.containers.clone());
     }
     let rows: Vec<Value> = client.get(&Query::new("/containers/json").flag("all", args.all).into_path())?;
-    let mut names: Vec<String> = rows.iter().filter_map(|row| row["Id"].as_str().map(str::to_owned)).collect();
-    names.reverse();
-    Ok(names)
+    Ok(rows.iter().filter_map(|row| row["Id"].as_str().map(str::to_owned)).collect())
 }
 
 /// One sample of each. The host takes a second for each, to tell the use of CPUs; they are asked for together.
