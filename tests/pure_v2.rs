@@ -25,6 +25,8 @@ fn main() -> ExitCode {
                 too_much_memory_is_killed_and_told,
                 processes_are_bounded,
                 bounds_stand_in_the_group_and_are_seen_from_inside,
+                a_held_guest_stands_still_and_can_be_killed,
+                bounds_are_changed_while_it_runs,
                 a_worker_of_its_own_is_bound_by_its_group,
                 a_read_only_root_has_its_working_directory,
                 no_device_of_the_machine_is_opened,
@@ -107,6 +109,27 @@ fn bounds_stand_in_the_group_and_are_seen_from_inside() -> Result<()> {
         }
         ensure!(bounds.text.contains("Read-only file system"), "a guest may not lift its bounds: {bounds:?}");
         ensure!(bounds.code == 0, "the group goes with its container: {bounds:?}");
+    }
+    Ok(())
+}
+
+fn a_held_guest_stands_still_and_can_be_killed() -> Result<()> {
+    for isolation in NATIVE {
+        let expected = "held 1 frozen 1\ncounted 0\nfree 0\ncode 137";
+        says(&format!("held-{isolation}"), 0, expected)?;
+    }
+    Ok(())
+}
+
+fn bounds_are_changed_while_it_runs() -> Result<()> {
+    for isolation in NATIVE {
+        let changed = step(&format!("other-bounds-{isolation}"))?;
+        for line in ["memory.max 100663296", "cpu.max 50000 100000", "pids.max 40", "without max"] {
+            ensure!(changed.text.lines().any(|said| said == line), "{isolation}: no `{line}`: {changed:?}");
+        }
+        // A kernel without swap accounting has no such file.
+        let swap = changed.text.lines().find(|line| line.starts_with("memory.swap.max ")).unwrap_or_default();
+        ensure!(["memory.swap.max 33554432", "memory.swap.max "].contains(&swap), "{isolation}: {changed:?}");
     }
     Ok(())
 }

@@ -172,15 +172,33 @@ impl Plan {
 
     /// The sentence that a failure of step `number` (from 1) begins with.
     pub fn describe(&self, number: usize) -> String {
-        let what = self.steps.get(number.wrapping_sub(1)).map(|step| step.action.to_string());
+        let what = self.steps.get(number.wrapping_sub(1)).map(|step| self.told(&step.action));
         let what = what.unwrap_or_else(|| "an unknown step".to_owned());
         format!("step {number} of {}: {what}", self.steps.len())
     }
 }
 
+impl Plan {
+    /// An action as text; what is mounted within another mount of the plan with its whole path.
+    fn told(&self, action: &Action) -> String {
+        let text = action.to_string();
+        let Action::Mount { target, .. } = action else { return text };
+        let around = self.steps.iter().find_map(|step| match &step.action {
+            Action::Mount { target: around, into: Some(into), .. } if *into == target.base => Some(&around.path),
+            _ => None,
+        });
+        match around {
+            Some(around) => text.replacen("at `/", &format!("at `{}/", around.to_string().trim_end_matches('/')), 1),
+            None => text,
+        }
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.steps.iter().enumerate().try_for_each(|(at, step)| writeln!(f, "{:>3} {step}", at + 1))
+        let line =
+            |(at, step): (usize, &Step)| writeln!(f, "{:>3} {:<6} {}", at + 1, step.actor, self.told(&step.action));
+        self.steps.iter().enumerate().try_for_each(line)
     }
 }
 

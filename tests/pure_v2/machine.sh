@@ -83,6 +83,36 @@ bounds() {
     [ ! -d $folder ]
 }
 
+# A guest that counts: it stands still while it is held, and ends when it is killed then.
+held() {
+    local id=$(proa run -d --isolation "$1" oci:/images/busybox sh -c \
+        'i=0; while :; do i=$((i+1)); echo $i; usleep 20000; done') tries=100
+    local folder=$(ls -d $group/proa-*/$id)
+    until proa logs $id | grep -q '^3$' || [ $tries = 0 ]; do tries=$((tries - 1)); usleep 100000; done
+    proa pause $id >/dev/null
+    echo "held $(cat $folder/cgroup.freeze) $(grep frozen $folder/cgroup.events)"
+    local before=$(proa logs $id | wc -l)
+    usleep 500000
+    echo "counted $(($(proa logs $id | wc -l) - before))"
+    proa unpause $id >/dev/null
+    echo "free $(cat $folder/cgroup.freeze)"
+    proa pause $id >/dev/null
+    proa kill $id >/dev/null
+    echo "code $(proa wait $id)"
+    proa rm $id >/dev/null
+    [ ! -d $folder ]
+}
+
+other_bounds() {
+    local id=$(proa run -d --isolation "$1" -m 64m oci:/images/busybox sleep 100)
+    local folder=$(ls -d $group/proa-*/$id)
+    proa update -m 96m --memory-swap 128m --cpus 0.5 --pids-limit 40 $id >/dev/null
+    for file in memory.max memory.swap.max cpu.max pids.max; do echo "$file $(cat $folder/$file)"; done
+    proa update --pids-limit -1 $id >/dev/null
+    echo "without $(cat $folder/pids.max)"
+    proa rm -f $id >/dev/null
+}
+
 # A worker of its own is bound by its cgroup; the tenant's stands beside it.
 worker_bounds() {
     local id=$(proa run -d --isolation wasm-process --cpus 0.25 oci:/images/probe sleep 100)
@@ -152,6 +182,8 @@ for isolation in linux linux-userns; do
     step few-$isolation pids $isolation 8
     step many-$isolation pids $isolation 100
     step bounds-$isolation bounds $isolation
+    step held-$isolation held $isolation
+    step other-bounds-$isolation other_bounds $isolation
 done
 step bounds-wasm-process worker_bounds
 step read-only proa run --rm --isolation linux --read-only -w /not/there oci:/images/busybox pwd

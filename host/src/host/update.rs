@@ -7,8 +7,8 @@ use proa_sandbox::Offers;
 use crate::checks::check_limits;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::scheduler;
 use crate::state::{Container, Record, Status};
+use crate::{scheduler, spec};
 
 /// The period Docker divides `--cpus` by, in microseconds.
 const PERIOD: i64 = 100_000;
@@ -37,10 +37,10 @@ impl Host {
         if let Some(sandbox) = &running {
             let failed =
                 |source| Error::Sandbox { attempt: "update container", container: container.id().to_owned(), source };
-            if let Err(source) = sandbox.update(&changes(&after.host_config, wanted)?).await {
+            if let Err(source) = sandbox.update(&changes(&after, wanted)?).await {
                 let _ = container.charge_for(before.demand);
                 // Some may have been set before one was refused.
-                if let Ok(old) = changes(&before.host_config, wanted) {
+                if let Ok(old) = changes(&before, wanted) {
                     let _ = sandbox.update(&old).await;
                 }
                 return Err(failed(source));
@@ -101,6 +101,7 @@ fn merged(
         *own = text(new).or(own.take());
     }
     host.pids_limit = wanted.pids_limit.or(host.pids_limit);
+    host.blkio_weight = weight(wanted).or(host.blkio_weight);
     if let Some(policy) = &wanted.restart_policy
         && !matches!(policy.name, None | Some(RestartPolicyNameEnum::EMPTY))
     {
@@ -160,7 +161,6 @@ fn refuse(before: &Record, wanted: &ContainerUpdateBody) -> Result<()> {
         return Err(Error::Conflict(format!("Conflicting options: {sentence}")));
     }
     let unsupported = [
-        (wanted.blkio_weight.is_some_and(|weight| weight != 0), "a block device weight"),
         (set(wanted.cpu_realtime_period) || set(wanted.cpu_realtime_runtime), "a real-time processor limit"),
     ];
     if let Some((_, what)) = unsupported.iter().find(|(met, _)| *met) {
@@ -174,6 +174,7 @@ fn refuse(before: &Record, wanted: &ContainerUpdateBody) -> Result<()> {
         (positive(wanted.pids_limit), "a Wasm guest has no processes that a limit could count"),
         (set(wanted.memory_swap), "a Wasm guest has no swap that a limit could bound"),
         (set(wanted.cpu_shares), "a Wasm guest has no processor shares of its own"),
+        (weight(wanted).is_some(), "a Wasm guest has no weight at block devices of its own"),
         (named(&wanted.cpuset_cpus) || named(&wanted.cpuset_mems), "a Wasm guest cannot be bound to processors"),
         (
             quota && before.isolation == proa_sandbox::Isolation::Wasm,
@@ -186,11 +187,20 @@ fn refuse(before: &Record, wanted: &ContainerUpdateBody) -> Result<()> {
     }
 }
 
-/// What a running container must be told, with the values that `host` has.
-fn changes(host: &HostConfig, wanted: &ContainerUpdateBody) -> Result<LinuxResources> {
+/// What a running container must be told, with the values that `record` has.
+fn changes(record: &Record, wanted: &ContainerUpdateBody) -> Result<LinuxResources> {
+    let host = &record.host_config;
     let mut resources = LinuxResources::default();
     resources.set_memory(memory(host, wanted)).set_cpu(cpu(host, wanted)).set_pids(pids(host, wanted)?);
+    if weight(wanted).is_some() {
+        resources.set_block_io(spec::resources::resources(record)?.block_io().clone());
+    }
     Ok(resources)
+}
+
+/// Docker's zero leaves it.
+fn weight(wanted: &ContainerUpdateBody) -> Option<u16> {
+    wanted.blkio_weight.filter(|weight| *weight != 0)
 }
 
 fn memory(host: &HostConfig, wanted: &ContainerUpdateBody) -> Option<LinuxMemory> {
@@ -266,7 +276,7 @@ mod tests {
         let wanted = ContainerUpdateBody { memory: Some(32 << 20), cpu_shares: Some(0), ..Default::default() };
         let after = merge(&before, &wanted).unwrap();
         assert_eq!((after.host_config.memory, after.host_config.cpu_shares), (Some(32 << 20), Some(512)));
-        let told = changes(&after.host_config, &wanted).unwrap();
+        let told = changes(&after, &wanted).unwrap();
         let memory = told.memory().unwrap();
         assert_eq!((memory.limit(), memory.swap()), (Some(32 << 20), Some(128 << 20)), "swap is what create made it");
         assert!(told.cpu().is_none() && told.pids().is_none());
@@ -305,6 +315,6 @@ mod tests {
         before.host_config.pids_limit = Some(10);
         let wanted = ContainerUpdateBody { pids_limit: Some(0), ..Default::default() };
         let after = merge(&before, &wanted).unwrap();
-        assert_eq!(changes(&after.host_config, &wanted).unwrap().pids().unwrap().limit(), -1);
+        assert_eq!(changes(&after, &wanted).unwrap().pids().unwrap().limit(), -1);
     }
 }
