@@ -35,6 +35,10 @@ pub(crate) fn fill(suite: &mut Suite) {
         ],
     );
     suite.under(NATIVE, &[Need::Peer("busybox"), Need::Peer("docker")], cases![the_stock_docker_copies_both_ways]);
+    suite.add(
+        &[Need::Isolation(Isolation::Linux), Need::Peer("busybox")],
+        [("a_host_killed_during_a_copy_leaves_nothing", a_host_killed_during_a_copy_leaves_nothing)],
+    );
     suite.under(WASM, &[], cases![a_wasm_container_is_copied_from_and_into_where_it_has_directories]);
 }
 
@@ -363,4 +367,33 @@ fn a_wasm_container_is_copied_from_and_into_where_it_has_directories(under: &Und
     let refused = under.node.get(&format!("/containers/{}/export", container.id()))?;
     ensure!(refused.status == 400 && refused.text().contains("Wasm"), "{}", refused.text());
     Ok(())
+}
+
+/// What was made for a look at a container that rests goes with the look, also when the host dies in between.
+fn a_host_killed_during_a_copy_leaves_nothing() -> Result<()> {
+    use std::io::Write;
+    let node = proa_tests::Node::start()?;
+    let busybox = guest::busybox(&node)?;
+    let made =
+        node.proa(&["create", "--isolation", "linux", "--name", "rests", &busybox, "cat", "/etc/passwd"])?.success()?;
+    let group = format!("files-{}", made.text());
+    let looked_at = || -> bool {
+        let of = |entry: fs::DirEntry| fs::read(entry.path().join("cgroup")).unwrap_or_default();
+        let mut all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        all.any(|entry| String::from_utf8_lossy(&of(entry)).contains(&group))
+    };
+    // A client that takes nothing: the answer is larger than what fits on the way.
+    let mut client = std::os::unix::net::UnixStream::connect(node.socket())?;
+    client.write_all(b"GET /containers/rests/export HTTP/1.1\r\nHost: proa\r\n\r\n")?;
+    proa_tests::wait::until("its files are looked at", || Ok(looked_at()))?;
+    node.restart()?;
+    proa_tests::wait::until("the look is over", || Ok(!looked_at()))?;
+    ensure!(node.proa(&["start", "-a", "rests"])?.success()?.text().contains("root"));
+    // And where the client goes away, the look is over at once.
+    let mut client = std::os::unix::net::UnixStream::connect(node.socket())?;
+    client.write_all(b"GET /containers/rests/export HTTP/1.1\r\nHost: proa\r\n\r\n")?;
+    proa_tests::wait::until("its files are looked at again", || Ok(looked_at()))?;
+    drop(client);
+    proa_tests::wait::until("the second look is over", || Ok(!looked_at()))?;
+    node.close()
 }
