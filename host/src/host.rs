@@ -71,8 +71,8 @@ pub struct Host {
     /// Empty once the host was told to stop everything.
     runtimes: RwLock<Option<Runtimes>>,
     availability: OnceCell<Vec<Availability>>,
-    /// A sentence for each container whose record could not be read.
-    damaged: Mutex<Vec<String>>,
+    /// The containers whose records could not be read.
+    damaged: Mutex<Vec<open::Damaged>>,
     counted: disk::Counted,
     /// True once everything was stopped and the server may go.
     stopped: watch::Sender<bool>,
@@ -156,7 +156,8 @@ impl Host {
 
     /// What is wrong with this host's books, a sentence each.
     pub fn warnings(&self) -> Vec<String> {
-        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        damaged.iter().map(|damaged| damaged.sentence.clone()).collect()
     }
 
     /// Where everything lies.

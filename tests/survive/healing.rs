@@ -158,12 +158,18 @@ fn a_record_that_cannot_be_read_is_named_and_costs_nothing_else(under: &Under) -
         ensure!(other.inspect()?["State"]["Running"] == true);
         ensure!(process.lives(), "a guest was ended because its record was damaged");
         ensure!(fs::read(&path)? == torn, "the damaged record was touched");
+        // What it was made of is not for others to take away.
+        other.proa(&["rm", "-f"])?.success()?;
+        node.proa(&["rmi", "-f", node.probe()?])?.keeps_its_composure()?;
+        node.post("/images/prune?filters=%7B%22dangling%22%3A%5B%22false%22%5D%7D", "application/json", b"")?
+            .success()?;
         node.kill()?;
         fs::write(&path, &whole)?;
         node.wake()?;
         ensure!(hit.outside()?.pid() == process.pid(), "with its record it is itself again");
         let seen = hit.logs()?.lines().len();
-        hit.shows("new ticks", |logs| logs.lines().count() > seen + 5)
+        hit.shows("new ticks", |logs| logs.lines().count() > seen + 5)?;
+        hit.proa(&["restart", "-t", "1"])?.success().map(drop)
     })
 }
 

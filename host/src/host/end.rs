@@ -1,7 +1,7 @@
 //! How containers end: stop, kill, wait, remove, and the end of everything.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
@@ -275,7 +275,8 @@ impl Host {
         let digests = all.iter().flat_map(|container| {
             container.with(|record| [record.image_id.parse().ok(), record.manifest.parse().ok()])
         });
-        digests.flatten().collect()
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        digests.flatten().chain(damaged.iter().flat_map(|damaged| damaged.digests())).collect()
     }
 
     async fn take_away(&self, container: &Arc<Container>, name: &str, volumes: bool) -> Result<()> {

@@ -5,9 +5,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bollard_stubs::models::ExecConfig;
 use proa_sandbox::Sandbox;
+use tokio::sync::Notify;
 
 use crate::detach::DetachKeys;
 use crate::error::{Error, Result};
@@ -27,6 +29,9 @@ const REMEMBERED: usize = 1024;
 /// Bytes of a module that is executed beside its container's own.
 const LARGEST_MODULE: u64 = 256 << 20;
 
+/// How long a verb on a running program waits for it to start.
+const START: Duration = Duration::from_secs(10);
+
 /// One more program, wanted, running or ended.
 #[derive(Debug)]
 pub struct Exec {
@@ -40,6 +45,8 @@ pub struct Exec {
     /// Grows from one exec to the next.
     number: u64,
     progress: Mutex<Progress>,
+    /// Told when it started, or will not.
+    moved: Notify,
 }
 
 /// How far it is.
@@ -125,6 +132,22 @@ impl Exec {
         Ok(())
     }
 
+    /// Its sandbox while it runs, waited for where it is still to start, as dockerd waits for a terminal to be resized.
+    pub async fn started(&self) -> Option<Sandbox> {
+        let ready = async {
+            loop {
+                // Heard from here on, whatever is found now.
+                let moved = self.moved.notified();
+                let progress = self.progress();
+                if progress.sandbox.is_some() || progress.over {
+                    return progress.sandbox;
+                }
+                moved.await;
+            }
+        };
+        tokio::time::timeout(START, ready).await.ok().flatten()
+    }
+
     /// Never started, or over; not one that is being started.
     fn idle(&self) -> bool {
         let progress = self.lock();
@@ -170,7 +193,9 @@ impl Host {
             }
         };
         let number = self.execs.next_number();
-        let exec = Exec { id: crate::random_id(), container, config, user, module, number, progress: Mutex::default() };
+        let id = crate::random_id();
+        let (progress, moved) = (Mutex::default(), Notify::new());
+        let exec = Exec { id, container, config, user, module, number, progress, moved };
         let exec = Arc::new(exec);
         self.execs.insert(exec.clone());
         self.exec_event(&exec, "exec_create", &[]);
@@ -215,6 +240,7 @@ impl Host {
                 progress.pid = sandbox.pid();
                 progress.sandbox = Some(sandbox.clone());
                 drop(progress);
+                exec.moved.notify_waiters();
                 self.exec_event(exec, "exec_start", &[]);
                 Ok(sandbox)
             }
@@ -225,6 +251,7 @@ impl Host {
                     progress.exit_code = Some(code.unwrap_or(126));
                     progress.over = true;
                 }
+                exec.moved.notify_waiters();
                 let program = exec.config.cmd.iter().flatten().next().cloned().unwrap_or_default();
                 Err(match (code, &error) {
                     (Some(code), Error::Sandbox { source, .. }) => {
@@ -301,7 +328,16 @@ impl Host {
                 let cmd = sandbox.pid().filter(|_| !container.with(|record| record.isolation.is_wasm()));
                 let config = ExecConfig { cmd: cmd.and_then(crate::processes::arguments), ..ExecConfig::default() };
                 let (number, progress) = (host.execs.next_number(), Mutex::new(progress));
-                let exec = Exec { id, container, config, user: User::default(), module: None, number, progress };
+                let exec = Exec {
+                    id,
+                    container,
+                    config,
+                    user: User::default(),
+                    module: None,
+                    number,
+                    progress,
+                    moved: Notify::new(),
+                };
                 let exec = Arc::new(exec);
                 host.execs.insert(exec.clone());
                 exec
@@ -394,6 +430,7 @@ mod tests {
                 module: None,
                 number,
                 progress,
+                moved: Notify::new(),
             }));
         };
         create(true);

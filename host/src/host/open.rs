@@ -94,7 +94,7 @@ impl Host {
                         tokio::spawn(outlive_in(found.sandbox, self.folder(&damaged.id)));
                     }
                     tracing::error!("{}", damaged.sentence);
-                    self.damaged.lock().unwrap_or_else(PoisonError::into_inner).push(damaged.sentence);
+                    self.damaged.lock().unwrap_or_else(PoisonError::into_inner).push(damaged);
                 }
             }
         }
@@ -208,7 +208,9 @@ impl Host {
                 Err(error) => {
                     let sentence =
                         format!("container {id} cannot be read and is left where it is: {}", error.sentence());
-                    all.push(Err(Damaged { id, sentence }));
+                    let bytes = std::fs::read(entry.path().join(FILE)).unwrap_or_default();
+                    let text = String::from_utf8_lossy(&bytes).into_owned();
+                    all.push(Err(Damaged { id, sentence, text }));
                 }
             }
         }
@@ -233,9 +235,25 @@ impl Host {
 }
 
 /// A container whose record cannot be read.
-struct Damaged {
-    id: String,
-    sentence: String,
+#[derive(Debug)]
+pub(super) struct Damaged {
+    pub id: String,
+    pub sentence: String,
+    /// What stands in the record, to be looked through for what must not be lost meanwhile.
+    text: String,
+}
+
+impl Damaged {
+    /// The digests it names: its image's is among them, unless that is where it is damaged.
+    pub(super) fn digests(&self) -> impl Iterator<Item = Digest> {
+        let places = self.text.match_indices("sha256:");
+        places.filter_map(|(at, _)| self.text.get(at..at + 71)?.parse().ok())
+    }
+
+    /// Whether it names `word`, such as a volume.
+    pub(super) fn names(&self, word: &str) -> bool {
+        self.text.contains(&format!("\"{word}\""))
+    }
 }
 
 fn make_root(root: &Path) -> Result<std::path::PathBuf> {

@@ -1,6 +1,6 @@
 //! The host's verbs of volumes: made and pinned for a container, given back, removed, pruned.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::events::Subject;
@@ -41,8 +41,12 @@ impl Host {
         let has = |container: &Arc<Container>| {
             container.with(|record| record.volumes.iter().any(|volume| volume.name == name))
         };
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those whose records cannot be read count too: what they had must be there when they can be again.
+        let unreadable = damaged.iter().filter(|damaged| damaged.names(name)).map(|damaged| damaged.id.clone());
         let all = self.containers.all();
-        all.iter().filter(|container| has(container)).map(|container| container.id().to_owned()).collect()
+        let users = all.iter().filter(|container| has(container)).map(|container| container.id().to_owned());
+        users.chain(unreadable).collect()
     }
 
     /// Removes every volume that nobody has and `wanted` chooses.

@@ -152,12 +152,17 @@ impl Follower {
             return Ok(None);
         }
         let end = end.min(limit);
-        let length = (end - base).min(file.metadata()?.len());
         let at = self.offset - base;
-        if let Some((entry, next)) = read_entry(&file, at, length)? {
-            self.offset = base + next;
-            return Ok(Some(entry));
+        match read_entry(&file, at, end - base) {
+            Ok(Some((entry, next))) => {
+                self.offset = base + next;
+                return Ok(Some(entry));
+            }
+            Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => return Err(error),
+            // Damaged, or shorter than it was: what is whole behind it is found.
+            Ok(None) | Err(_) => {}
         }
+        let length = (end - base).min(file.metadata()?.len());
         self.offset = next_entry(&file, at + 1, length)?.map_or(end, |found| base + found);
         Ok(None)
     }

@@ -106,28 +106,53 @@ pub(crate) fn next_entry(file: &File, from: u64, end: u64) -> Result<Option<u64>
 
 /// The length of `file` up to its last whole record; what is behind it was cut off by the end of a host.
 pub(super) fn whole_length(file: &File) -> Result<u64> {
-    let end = file.metadata()?.len();
+    let mut window = Window { file, end: file.metadata()?.len(), start: 0, bytes: Vec::new() };
     let mut offset = 0;
-    let mut header = [0; HEADER];
     loop {
-        let found = if offset + (HEADER + FOOTER) as u64 <= end {
-            file.read_exact_at(&mut header, offset)?;
-            decode(&header).map(|(_, _, length, _)| offset + (HEADER + length + FOOTER) as u64)
-        } else {
-            None
-        };
-        let ends = |next: u64| -> Result<bool> {
-            let mut footer = [0; FOOTER];
-            file.read_exact_at(&mut footer, next - FOOTER as u64)?;
-            Ok(u64::from(u32::from_le_bytes(footer)) == next - offset - (HEADER + FOOTER) as u64)
-        };
-        match found {
-            Some(next) if next <= end && ends(next)? => offset = next,
-            _ => match next_entry(file, offset + 1, end)? {
+        match window.skip_entry(offset)? {
+            Some(next) => offset = next,
+            None => match next_entry(file, offset + 1, window.end)? {
                 Some(next) => offset = next,
                 None => return Ok(offset),
             },
         }
+    }
+}
+
+/// A part of a file in memory: a log of short lines is looked through in few reads.
+struct Window<'a> {
+    file: &'a File,
+    end: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window<'_> {
+    const SIZE: u64 = 256 * 1024;
+
+    /// The end of the record at `offset`; `None` where there is no whole one.
+    fn skip_entry(&mut self, offset: u64) -> Result<Option<u64>> {
+        let Some(header) = self.read::<HEADER>(offset)? else { return Ok(None) };
+        let Some((_, _, length, _)) = decode(&header) else { return Ok(None) };
+        let footer = self.read::<FOOTER>(offset + (HEADER + length) as u64)?;
+        let whole = footer.is_some_and(|footer| u32::from_le_bytes(footer) as usize == length);
+        Ok(whole.then_some(offset + (HEADER + length + FOOTER) as u64))
+    }
+
+    /// The `N` bytes at `offset`; `None` behind the end.
+    fn read<const N: usize>(&mut self, offset: u64) -> Result<Option<[u8; N]>> {
+        let next = offset + N as u64;
+        if next > self.end {
+            return Ok(None);
+        }
+        if offset < self.start || next > self.start + self.bytes.len() as u64 {
+            let length = (self.end - offset).min(Window::SIZE);
+            self.bytes.resize(usize::try_from(length).unwrap_or(0), 0);
+            self.file.read_exact_at(&mut self.bytes, offset)?;
+            self.start = offset;
+        }
+        let at = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
+        Ok(self.bytes.get(at..).and_then(|bytes| bytes.first_chunk()).copied())
     }
 }
 
