@@ -22,6 +22,7 @@ mod listing;
 mod logs;
 mod native;
 mod options;
+mod refused_options;
 mod rotation;
 mod stdio;
 mod volumes;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         logs::fill(suite);
         native::fill(suite);
         options::fill(suite);
+        refused_options::fill(suite);
         confinement::fill(suite);
         isolation::fill(suite);
         images::fill(suite);

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use proa_tests::created::{Created, body};
-use proa_tests::{Isolation, Need, Suite, Under, cases, guest, wait};
+use proa_tests::{Need, Suite, Under, cases, guest};
 use serde_json::{Value, json};
 
-use super::{NATIVE, WASM};
+use super::NATIVE;
 
 pub(crate) fn fill(suite: &mut Suite) {
     suite.under(
@@ -29,8 +29,7 @@ pub(crate) fn fill(suite: &mut Suite) {
             inspect_shows_what_dockerd_fills_in,
         ],
     );
-    suite.under(WASM, &[], cases![a_wasm_guest_is_told_what_has_no_effect, power_is_not_given_to_a_wasm_guest]);
-    suite.under_all(&[], cases![what_docker_refuses_is_refused_in_its_words, labels_are_the_container_s_own]);
+    suite.under_all(&[], cases![labels_are_the_container_s_own]);
 }
 
 /// Makes a busybox that runs `script`.
@@ -116,6 +115,7 @@ fn shared_memory_has_the_size_asked_for(under: &Under) -> Result<()> {
     let size = |host: Value| printed(under, &host, "grep ' /dev/shm ' /proc/mounts");
     ensure!(size(json!({ "ShmSize": 1_048_576 }))?.contains("size=1024k"));
     ensure!(size(json!({}))?.contains("size=65536k"), "Docker's 64 MiB");
+    ensure!(printed(under, &json!({ "IpcMode": "none" }), "grep -c ' /dev/shm ' /proc/mounts; true")? == "0");
     Ok(())
 }
 
@@ -309,110 +309,5 @@ fn labels_are_the_container_s_own(under: &Under) -> Result<()> {
     let inspect = under.node.create(&asked)?.container.inspect()?;
     ensure!(inspect["Config"]["Labels"]["a"] == "1" && inspect["Config"]["Labels"]["b.c"] == "", "{inspect}");
     ensure!(inspect["HostConfig"]["Annotations"]["org.example.a"] == "1", "{inspect}");
-    Ok(())
-}
-
-fn what_docker_refuses_is_refused_in_its_words(under: &Under) -> Result<()> {
-    let native: &[(Value, u16, &str)] = &[
-        (json!({ "CapAdd": ["NOPE"] }), 400, "invalid CapAdd: unknown capability: \"CAP_NOPE\""),
-        (json!({ "CapDrop": ["NOPE"] }), 400, "invalid CapDrop: unknown capability: \"CAP_NOPE\""),
-        (json!({ "PidMode": "odd" }), 400, "invalid PID mode: odd"),
-        (json!({ "IpcMode": "odd" }), 400, "invalid IPC mode: odd"),
-        (json!({ "UTSMode": "odd" }), 400, "invalid UTS mode: odd"),
-        (json!({ "SecurityOpt": ["odd"] }), 400, "invalid --security-opt: \"odd\""),
-        (json!({ "DeviceCgroupRules": ["odd"] }), 400, "invalid device cgroup rule format: 'odd'"),
-    ];
-    let every: &[(Value, u16, &str)] = &[
-        (json!({ "Memory": 1000 }), 400, "Minimum memory limit allowed is 6MB"),
-        (
-            json!({ "MemorySwap": 1000 }),
-            400,
-            "You should always set the Memory limit when using Memoryswap limit, see usage",
-        ),
-        (json!({ "ShmSize": -1 }), 400, "SHM size can not be less than 0"),
-        (json!({ "CgroupnsMode": "odd" }), 400, "invalid cgroup namespace mode: odd"),
-        (json!({ "Runtime": "kata" }), 400, "unknown or invalid runtime name: kata"),
-        (json!({ "LogConfig": { "Type": "odd" } }), 400, "logger: no log driver named 'odd' is registered"),
-        (
-            json!({ "RestartPolicy": { "Name": "odd" } }),
-            400,
-            "invalid restart policy: unknown policy 'odd'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
-        ),
-        (
-            json!({ "RestartPolicy": { "Name": "always" }, "AutoRemove": true }),
-            400,
-            "can't create 'AutoRemove' container with restart policy",
-        ),
-        (json!({ "NetworkMode": "odd" }), 404, "network odd not found"),
-        (json!({ "Links": ["a:b"] }), 501, "--link is not supported: name the other container in --add-host"),
-        (
-            json!({ "DeviceRequests": [{ "Count": -1 }] }),
-            501,
-            "--gpus is not supported: name the devices with --device",
-        ),
-    ];
-    let native = if under.isolation.is_wasm() { &[] } else { native };
-    for (host, status, expected) in native.iter().chain(every) {
-        let (found, sentence) = under.node.refuses(&probe(under, host)?)?;
-        ensure!(found == *status && sentence == *expected, "{host}: {found} {sentence}");
-    }
-    let mut asked = probe(under, &json!({ "UTSMode": "host" }))?;
-    asked["Hostname"] = json!("boat");
-    if !under.isolation.is_wasm() {
-        ensure!(under.node.refuses(&asked)?.1 == "conflicting options: hostname and the UTS mode");
-    }
-    Ok(())
-}
-
-fn a_wasm_guest_is_told_what_has_no_effect(under: &Under) -> Result<()> {
-    let host = json!({ "Init": true, "PidsLimit": 5, "ShmSize": 1_048_576, "Ulimits": [{ "Name": "nofile", "Soft": 1, "Hard": 1 }],
-        "GroupAdd": ["1"], "Dns": ["192.0.2.1"], "OomScoreAdj": 5, "NetworkMode": "host" });
-    let mut asked = probe(under, &host)?;
-    (asked["User"], asked["WorkingDir"], asked["Hostname"]) = (json!("1000"), json!("/x"), json!("boat"));
-    asked["StopSignal"] = json!("SIGQUIT");
-    let created = under.node.create(&asked)?;
-    for option in [
-        "--init",
-        "--pids-limit",
-        "--shm-size",
-        "--ulimit",
-        "--group-add",
-        "--dns",
-        "--oom-score-adj",
-        "--network host",
-        "--user",
-        "--workdir",
-        "--hostname",
-        "SIGQUIT",
-    ] {
-        ensure!(created.warnings.iter().any(|warning| warning.contains(option)), "{option}: {:?}", created.warnings);
-    }
-    let (code, text) = created.run()?;
-    ensure!(code == 0 && text.contains('x'), "{text}");
-    let created = under.node.create(&probe(under, &json!({ "ReadonlyRootfs": true, "CapDrop": ["ALL"] }))?)?;
-    ensure!(created.warnings.is_empty(), "what holds anyway: {:?}", created.warnings);
-    wait::until("nothing", || Ok(true))
-}
-
-fn power_is_not_given_to_a_wasm_guest(under: &Under) -> Result<()> {
-    for host in [
-        json!({ "Privileged": true }),
-        json!({ "CapAdd": ["NET_ADMIN"] }),
-        json!({ "Devices": [{ "PathOnHost": "/dev/null", "PathInContainer": "/dev/null", "CgroupPermissions": "r" }] }),
-        json!({ "Sysctls": { "net.core.somaxconn": "1" } }),
-        json!({ "PidMode": "host" }),
-        json!({ "IpcMode": "host" }),
-        json!({ "UTSMode": "host" }),
-        json!({ "SecurityOpt": ["seccomp=unconfined"] }),
-        json!({ "Tmpfs": { "/t": "" } }),
-    ] {
-        let (status, sentence) = under.node.refuses(&probe(under, &host)?)?;
-        ensure!(status == 400 && sentence.contains("has no meaning for a Wasm container"), "{host}: {sentence}");
-    }
-    let mut asked = probe(under, &json!({}))?;
-    asked["Entrypoint"] = json!(["/other.wasm"]);
-    let (status, sentence) = under.node.refuses(&asked)?;
-    ensure!(status == 400 && sentence.contains("/other.wasm"), "{sentence}");
-    ensure!(under.isolation != Isolation::Linux);
     Ok(())
 }

@@ -286,6 +286,9 @@ fn shared_memory(record: &Record, joined: Joined, all: &mut Vec<Mount>) -> Resul
         all.push(bind("/dev/shm", "/dev/shm", &["rbind", "rprivate", "rw"])?);
         return Ok(());
     }
+    if record.host_config.ipc_mode.as_deref() == Some("none") {
+        return Ok(());
+    }
     let size = record.host_config.shm_size.filter(|size| *size > 0).unwrap_or(64 << 20);
     let size = format!("size={size}");
     all.push(mount("tmpfs", "shm", "/dev/shm", &[&hidden[..], &["mode=1777", &size]].concat())?);

@@ -35,7 +35,7 @@ pub fn pid(record: &Record) -> Result<Whose> {
     parse(mode, &[""]).ok_or_else(|| Error::Invalid(format!("invalid PID mode: {mode}")))
 }
 
-/// `--ipc`; `none` has no /dev/shm, which nothing here makes harder to have than not to have.
+/// `--ipc`; `none` is a namespace of one's own without /dev/shm.
 pub fn ipc(record: &Record) -> Result<Whose> {
     let mode = record.host_config.ipc_mode.as_deref().unwrap_or_default();
     parse(mode, &["", "private", "shareable", "none"])
