@@ -6,12 +6,17 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use proa_tests::{Isolation, Need, Node, cases, command, harness, leftovers};
+use rustix::process::Signal;
 
 fn main() -> ExitCode {
     harness::main(env!("CARGO_BIN_EXE_proa"), |suite| {
         suite.add(
             &[],
-            cases![the_demo_shows_every_isolation_it_can_and_cleans_up, the_program_tells_its_version_and_help],
+            cases![
+                the_demo_shows_every_isolation_it_can_and_cleans_up,
+                what_a_killed_demo_left_the_next_one_cleans_up,
+                the_program_tells_its_version_and_help,
+            ],
         );
     })
 }
@@ -39,6 +44,28 @@ fn the_demo_shows_every_isolation_it_can_and_cleans_up() -> Result<()> {
     let left = leftovers::processes(&temporary);
     ensure!(left.is_empty(), "it left the processes {left:?}");
     ensure!(leftovers::mounts(&temporary)?.is_empty());
+    node.close()
+}
+
+fn what_a_killed_demo_left_the_next_one_cleans_up() -> Result<()> {
+    let node = Node::asleep()?;
+    let temporary = node.scratch().join("tmp");
+    std::fs::create_dir_all(&temporary)?;
+    let demo = || {
+        let mut demo = node.command(&["demo", "--runs", "1"]);
+        demo.env_remove("PROA_HOST").env("TMPDIR", &temporary).stdin(std::process::Stdio::null());
+        demo
+    };
+    let killed = command::start(&mut demo())?;
+    killed.shows("its host is up", |said| said.contains("packing"))?;
+    killed.signal(Signal::KILL)?;
+    killed.finish(Duration::from_secs(60))?;
+    ensure!(std::fs::read_dir(&temporary)?.count() > 0, "a killed demo leaves its folder");
+    command::run(&mut demo(), Duration::from_secs(300))?.success()?;
+    let files: Vec<_> = std::fs::read_dir(&temporary)?.flatten().map(|entry| entry.path()).collect();
+    ensure!(files.is_empty(), "two demos left {files:?}");
+    let left = leftovers::processes(&temporary);
+    ensure!(left.is_empty(), "they left the processes {left:?}");
     node.close()
 }
 

@@ -4,6 +4,7 @@
 mod measure;
 mod samples;
 mod scene;
+mod sweep;
 mod web;
 
 use std::io::Write;

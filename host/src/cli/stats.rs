@@ -3,6 +3,7 @@
 mod sample;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -111,9 +112,9 @@ fn stream(mut client: Client, args: &StatsArgs, format: &Format) -> anyhow::Resu
     let on_terminal = std::io::stdout().is_terminal();
     loop {
         for name in names(&mut client, args)? {
-            if !followed.contains_key(&name) {
-                follow(client.another()?, name.clone(), found, Arc::clone(&newest), ended.clone());
-                followed.insert(name, found);
+            if let Entry::Vacant(place) = followed.entry(name) {
+                follow(client.another()?, place.key().clone(), found, Arc::clone(&newest), ended.clone());
+                place.insert(found);
                 found += 1;
             }
         }

@@ -1,5 +1,6 @@
 //! The demo's surroundings: a temporary root, a host that serves it, a registry on loopback; and their end.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -9,9 +10,10 @@ use proa_registry::Server;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
+use super::sweep;
 use crate::cli::client::Client;
 use crate::cli::door::Door;
-use crate::cli::system;
+use crate::cli::{report, system};
 
 /// What was set up; [`close`](Scene::close) takes it down, and so does dropping it.
 #[derive(Debug)]
@@ -20,14 +22,20 @@ pub(super) struct Scene {
     door: Door,
     registry: SocketAddr,
     server: Option<(oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>)>,
+    /// Tells other demos that this one lives.
+    _lock: File,
 }
 
 impl Scene {
     pub(super) fn open() -> anyhow::Result<Scene> {
-        let folder = tempfile::Builder::new().prefix("proa-demo-").tempdir().context("make a temporary root")?;
+        for failure in sweep::sweep(&std::env::temp_dir()) {
+            report(&failure);
+        }
+        let folder = tempfile::Builder::new().prefix(sweep::PREFIX).tempdir().context("make a temporary root")?;
+        let lock = sweep::claim(folder.path())?;
         let (registry, server) = serve_registry(&folder.path().join("registry"))?;
         let door = Door::Root(folder.path().join("root"));
-        let scene = Scene { folder: Some(folder), door, registry, server: Some(server) };
+        let scene = Scene { folder: Some(folder), door, registry, server: Some(server), _lock: lock };
         // The first connection starts the host.
         scene.client()?;
         Ok(scene)

@@ -28,7 +28,7 @@ pub(crate) fn parse(args: &NetworkArgs) -> anyhow::Result<(String, Option<Networ
         }
         endpoints.insert(name, endpoint);
     }
-    let config = (!endpoints.is_empty()).then(|| NetworkingConfig { endpoints_config: Some(endpoints) });
+    let config = (!endpoints.is_empty()).then_some(NetworkingConfig { endpoints_config: Some(endpoints) });
     Ok((first, config))
 }
 
