@@ -112,7 +112,7 @@ mod tests {
         let crowd = Arc::new(Crowd::default());
         let (first, second, third) = (crowd.enter(), crowd.enter(), crowd.enter());
         let busy = first.busy();
-        [&first, &second, &third].map(long_ago);
+        [&first, &second, &third].into_iter().for_each(long_ago);
         crowd.make_room();
         second.told_to_leave().await;
         drop(second);
