@@ -46,9 +46,11 @@ pub(crate) fn parse(query: &Query, bytes: &[u8]) -> Result<Request, Failure> {
 
 mod words;
 
-/// Takes `HostConfig.Isolation` out: the generated type knows Windows' values only.
+/// Takes `HostConfig.Isolation` out: the generated type knows Windows' values only. `default` is one of them, asks for
+/// nothing, and is shown again as it was asked.
 fn take_isolation(value: &mut Value) -> String {
     let host = value.get_mut("HostConfig").and_then(Value::as_object_mut);
+    let host = host.filter(|host| host.get("Isolation").is_none_or(|isolation| isolation != "default"));
     match host.and_then(|host| host.remove("Isolation")) {
         Some(Value::String(isolation)) => isolation,
         _ => String::new(),
@@ -93,10 +95,13 @@ mod tests {
             "invalid restart policy: unknown policy 'sometimes'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'",
         );
         check(r#""HostConfig":{"CgroupnsMode":"odd"}"#, "invalid cgroup namespace mode: odd");
-        check(r#""HostConfig":{"Mounts":[{"Type":"odd"}]}"#, "invalid mount config for type \"odd\": mount type unknown");
+        check(
+            r#""HostConfig":{"Mounts":[{"Type":"odd"}]}"#,
+            "invalid mount config for type \"odd\": mount type unknown",
+        );
         check(
             r#""NetworkingConfig":{"EndpointsConfig":{"bridge":{"IPAMConfig":{"IPv4Address":"10.0.0.9"}}}}"#,
-            "invalid config for network bridge: invalid endpoint settings:\nuser specified IP address is supported for user-defined networks only",
+            "invalid config for network bridge: invalid endpoint settings: user specified IP address is supported for user-defined networks only",
         );
         check(
             r#""NetworkingConfig":{"EndpointsConfig":{"bridge":{"MacAddress":"02:42:ac:11:65:43"}}}"#,

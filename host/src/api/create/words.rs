@@ -57,7 +57,7 @@ fn network(body: &Value) -> Result<(), Failure> {
         hardware(&endpoint["MacAddress"])?;
         let wrong = |reason: &str| {
             let name = if name == "default" { "bridge" } else { name.as_str() };
-            let sentence = format!("invalid config for network {name}: invalid endpoint settings:\n{reason}");
+            let sentence = format!("invalid config for network {name}: invalid endpoint settings: {reason}");
             Err(Failure::bad_request(sentence))
         };
         let addresses = &endpoint["IPAMConfig"];
