@@ -37,6 +37,12 @@ pub(crate) fn is_meant(filters: &Filters, name: &str) -> bool {
     filters.any("reference", |pattern| matches_pattern(pattern, name))
 }
 
+/// Whether `NAME@DIGEST` is one of those asked for: where names are, only with one of the tags that are left.
+pub(crate) fn is_digest_meant(filters: &Filters, name: &str, tags: &[String]) -> bool {
+    let bare = name.split('@').next().unwrap_or(name);
+    !filters.has("reference") || tags.iter().any(|tag| tag.rsplit_once(':').is_some_and(|(name, _)| name == bare))
+}
+
 /// `1`, `t`, `true` and so on, as Go's `ParseBool` has them.
 pub(crate) fn is_true(text: &str) -> bool {
     matches!(text, "1" | "t" | "T" | "true" | "True" | "TRUE")

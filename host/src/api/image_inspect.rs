@@ -111,18 +111,20 @@ pub(crate) async fn history(host: &Arc<Host>, name: &str, call: &Call) -> Answer
     ok(&entries)
 }
 
-/// One entry for each line of history, the layers given to those that made one; layers nobody tells of come last.
+/// One entry for each line of history, the layers given to those that made one; layers nobody tells of come first, for
+/// what is added to an image brings its line along.
 fn steps(history: &[Value], layers: &[&Descriptor]) -> Vec<Value> {
-    let mut layers = layers.iter();
-    let mut entries = Vec::new();
+    let makes_layer = |line: &Value| line["empty_layer"].as_bool() != Some(true);
+    let told = history.iter().filter(|line| makes_layer(line)).count();
+    let (untold, told) = layers.split_at(layers.len().saturating_sub(told));
+    let mut entries: Vec<Value> = untold.iter().map(|layer| step(0, "", "", layer.size)).collect();
+    let mut told = told.iter();
     for line in history {
-        let makes_layer = line["empty_layer"].as_bool() != Some(true);
-        let size = makes_layer.then(|| layers.next()).flatten().map_or(0, |layer| layer.size);
+        let size = makes_layer(line).then(|| told.next()).flatten().map_or(0, |layer| layer.size);
         let created = line["created"].as_str().and_then(parse_rfc3339).unwrap_or(0);
         let text = |name: &str| line[name].as_str().unwrap_or_default();
         entries.push(step(created, text("created_by"), text("comment"), size));
     }
-    entries.extend(layers.map(|layer| step(0, "", "", layer.size)));
     entries
 }
 
@@ -172,8 +174,8 @@ mod tests {
         ];
         let steps = steps(&history, &[&one, &two, &three]);
         let sizes: Vec<_> = steps.iter().map(|step| step["Size"].as_i64().unwrap_or(-1)).collect();
-        assert_eq!((sizes, steps[0]["Created"].as_i64()), (vec![1, 0, 2, 3], Some(5)));
-        assert_eq!((steps[2]["Comment"].as_str(), steps[3]["CreatedBy"].as_str()), (Some("why"), Some("")));
+        assert_eq!((sizes, steps[1]["Created"].as_i64()), (vec![1, 2, 0, 3], Some(5)));
+        assert_eq!((steps[3]["Comment"].as_str(), steps[0]["CreatedBy"].as_str()), (Some("why"), Some("")));
     }
 
     #[test]

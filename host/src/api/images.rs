@@ -44,6 +44,7 @@ pub(crate) async fn list(host: &Arc<Host>, call: &Call) -> Answer {
         }
         // Its other names were not asked for.
         summary.repo_tags.retain(|name| image_filter::is_meant(&filters, name));
+        summary.repo_digests.retain(|name| image_filter::is_digest_meant(&filters, name, &summary.repo_tags));
         if let Some(counts) = &counts {
             summary.shared_size = shared_size(&found, counts);
         }
