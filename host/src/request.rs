@@ -82,7 +82,9 @@ pub fn merge(image: &oci_spec::image::Config, request: &ContainerConfig) -> Resu
     merged.volumes = union(image.volumes().as_deref(), request.volumes.as_deref());
     // Each is a folder, a mount and a line of every answer about the container, and an image may name 400,000.
     if let Some(many) = merged.volumes.as_ref().map(Vec::len).filter(|many| *many > VOLUMES_MAX) {
-        return Err(Error::Invalid(format!("the image and the request name {many} volumes, the limit is {VOLUMES_MAX}")));
+        return Err(Error::Invalid(format!(
+            "the image and the request name {many} volumes, the limit is {VOLUMES_MAX}"
+        )));
     }
     let mut labels: HashMap<String, String> = image.labels().clone().unwrap_or_default();
     labels.extend(request.labels.clone().unwrap_or_default());
@@ -141,7 +143,9 @@ fn merge_env(image: &[String], request: &[String]) -> Result<Vec<String>> {
             return Err(Error::Invalid(format!("invalid environment variable: {entry:?}")));
         }
     }
-    Ok(merge_entries(image.to_vec(), request))
+    // What takes a name away is kept, as dockerd keeps it: it takes away the engine's own variables too.
+    let without = request.iter().filter(|entry| !entry.contains('=')).cloned();
+    Ok(merge_entries(image.to_vec(), request).into_iter().chain(without).collect())
 }
 
 fn non_empty(text: Option<String>) -> Option<String> {
@@ -219,7 +223,7 @@ mod tests {
     fn the_request_s_environment_wins_and_removes() {
         let image = ["A=1".to_owned(), "B=2".to_owned(), "C=3".to_owned()];
         let request = ["B=x".to_owned(), "C".to_owned(), "D=".to_owned()];
-        assert_eq!(merge_env(&image, &request).unwrap(), ["A=1", "B=x", "D="]);
+        assert_eq!(merge_env(&image, &request).unwrap(), ["A=1", "B=x", "D=", "C"]);
     }
 
     #[test]

@@ -78,16 +78,18 @@ fn wait_answers_its_head_before_the_exit(under: &Under) -> Result<()> {
 }
 
 fn wait_never_hangs_on_a_fast_exit(under: &Under) -> Result<()> {
+    // A component says no more than that it failed.
+    let code = if under.isolation.is_wasm() { 1 } else { 5 };
     for _ in 0..10 {
-        let id = created(under, &json!({}), &["exit", "5"])?;
+        let id = created(under, &json!({}), &["exit", &code.to_string()])?;
         // Asked before the start, as `docker run` asks: the end may come before the start is answered.
         let mut next = begin(under.node, &format!("/containers/{id}/wait?condition=next-exit"), &[CLOSE], "")?;
         ensure!(next.head()?.0 == 200);
         post(under.node, &format!("/containers/{id}/start"))?.success()?;
         let body = String::from_utf8(next.rest()?)?;
-        ensure!(body.contains(r#"{"StatusCode":5}"#), "{body}");
+        ensure!(body.contains(&json!({ "StatusCode": code }).to_string()), "{body}");
         let after = post(under.node, &format!("/containers/{id}/wait"))?.success()?;
-        ensure!(after.json()?["StatusCode"] == 5, "{}", after.text());
+        ensure!(after.json()?["StatusCode"] == code, "{}", after.text());
         remove(under.node, &id)?;
     }
     Ok(())

@@ -90,6 +90,11 @@ impl<'a> On<'a> {
         self.docker.text(&line)
     }
 
+    /// A code that a guest can end with: a component says no more than that it failed.
+    fn code(&self) -> i32 {
+        if self.isolation.is_wasm() { 1 } else { 6 }
+    }
+
     /// `docker rm -f -v ID`.
     fn remove(&self, id: &str) -> Result<()> {
         self.docker.run(&["rm", "-f", "-v", id])?.success().map(drop)

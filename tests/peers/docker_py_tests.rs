@@ -13,11 +13,11 @@ use proa_tests::{Isolation, Need, Node, Suite, cases, command, guest, python};
 /// Nothing of the internet is reached here.
 const INTERNET: &str = "pulls from Docker's registry, which is out of reach here";
 const NETWORKS: &str = "networks of one's own and ports of native containers come later";
-const OTHER: &str = "it expects another engine's details";
+const BUILDING: &str = "building comes later";
 
 /// Files whose subject is not there at all.
 const LEFT_OUT: &[(&str, &str)] = &[
-    ("api_build_test.py", "building comes later"),
+    ("api_build_test.py", BUILDING),
     ("api_config_test.py", "swarms are the work of other engines"),
     ("api_network_test.py", NETWORKS),
     ("api_plugin_test.py", "plugins are not planned"),
@@ -33,7 +33,44 @@ const LEFT_OUT: &[(&str, &str)] = &[
 ];
 
 /// Single tests that fail, `CLASS::TEST`, each with its reason.
-const UNMET: &[(&str, &str)] = &[];
+const UNMET: &[(&str, &str)] = &[
+    ("AttachContainerTest::test_run_container_reading_socket_ws", "streams over websockets come later"),
+    ("CommitTest::test_commit", "it reads `Container`, which Docker itself left out with API 1.45"),
+    ("CommitTest::test_commit_with_changes", "it reads `Container`, which Docker itself left out with API 1.45"),
+    ("ContainerCPUTest::test_create_with_runtime", "it takes the default runtime's name for `runc`"),
+    ("ContainerCollectionTest::test_run_with_image_that_does_not_exist", INTERNET),
+    ("ContainerCollectionTest::test_run_with_network", NETWORKS),
+    ("ContainerCollectionTest::test_run_with_networking_config", NETWORKS),
+    ("ContainerCollectionTest::test_run_with_networking_config_only_undeclared_network", NETWORKS),
+    ("ContainerCollectionTest::test_run_with_networking_config_with_undeclared_network", NETWORKS),
+    ("ContainerTest::test_create_with_volume_driver", "volumes have the driver `local` alone"),
+    ("ContainerTest::test_exec_run_failed", "it expects 126 for a missing program, which Docker has since made 127"),
+    ("ContainerTest::test_ports_target_list", NETWORKS),
+    ("ContainerTest::test_ports_target_none", NETWORKS),
+    ("ContainerTest::test_ports_target_tuple", NETWORKS),
+    ("CreateContainerTest::test_create_with_links", NETWORKS),
+    ("CreateContainerTest::test_create_with_mac_address", NETWORKS),
+    ("ImageCollectionTest::test_build", BUILDING),
+    ("ImageCollectionTest::test_build_with_error", BUILDING),
+    ("ImageCollectionTest::test_build_with_multiple_success", BUILDING),
+    ("ImageCollectionTest::test_build_with_success_build_output", BUILDING),
+    ("ImageCollectionTest::test_list", INTERNET),
+    ("ImageCollectionTest::test_list_with_repository", INTERNET),
+    ("ImageCollectionTest::test_pull", INTERNET),
+    ("ImageCollectionTest::test_pull_multiple", INTERNET),
+    ("ImageCollectionTest::test_pull_with_sha", INTERNET),
+    ("ImageCollectionTest::test_pull_with_tag", INTERNET),
+    ("ImageTest::test_tag_and_remove", INTERNET),
+    ("ImportImageTest::test_get_load_image", INTERNET),
+    ("InspectDistributionTest::test_inspect_distribution", INTERNET),
+    ("LinkTest::test_remove_link", NETWORKS),
+    ("PortTest::test_port", NETWORKS),
+    ("PruneImagesTest::test_prune_images", INTERNET),
+    ("PullImageTest::test_pull", INTERNET),
+    ("PullImageTest::test_pull_streaming", INTERNET),
+    ("TestRegressions::test_792_explicit_port_protocol", NETWORKS),
+    ("VolumeBindTest::test_create_with_binds_rw_rshared", "mounts are private; propagation comes with the runtimes"),
+];
 
 /// How long all of them may take; most of it is their own waiting.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -77,7 +114,8 @@ fn docker_py_s_own_tests_pass_but_for_the_listed() -> Result<()> {
     ensure!(outcomes.len() > 150, "too few tests ran: {output}");
     let unmet: BTreeMap<&str, &str> = UNMET.iter().copied().collect();
     let failed: Vec<_> = outcomes.iter().filter(|(name, good)| !**good && !unmet.contains_key(*name)).collect();
-    let stale: Vec<_> = unmet.keys().filter(|name| outcomes.get(*name) == Some(&true)).collect();
+    let met = |name: &&str| outcomes.get(*name) == Some(&true) && unmet[*name] != INTERNET;
+    let stale: Vec<_> = unmet.keys().copied().filter(met).collect();
     let lines: Vec<_> = said.lines().filter(|line| line.starts_with("FAILED") || line.starts_with("ERROR")).collect();
     ensure!(failed.is_empty(), "these are not listed: {failed:#?}\n{}", lines.join("\n"));
     ensure!(stale.is_empty(), "these pass and need not be listed: {stale:#?}");

@@ -227,7 +227,7 @@ pub(crate) struct Reader {
 impl Reader {
     /// Reads `body`; a task of its own fetches the pieces.
     pub(crate) fn new(body: Sent) -> Reader {
-        Reader::within(std::time::Duration::MAX, body)
+        Reader::within(SILENCE, body)
     }
 
     /// The same from a client that has `patience` to send each piece: whoever reads may hold what others wait for.

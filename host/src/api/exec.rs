@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::upgrade::OnUpgrade;
 use proa_sandbox::{Output, Sandbox, Stdin, Stream};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -125,12 +125,11 @@ pub(crate) fn inspect(host: &Host, id: &str) -> Answer {
     let exec = host.execs.find(id)?;
     let (config, progress) = (&exec.config, exec.progress());
     let mut words = config.cmd.clone().unwrap_or_default().into_iter();
-    ok(&ExecInspectResponse {
+    let known = ExecInspectResponse {
         can_remove: Some(false),
         detach_keys: Some(config.detach_keys.clone().unwrap_or_default()),
         id: Some(exec.id.clone()),
         running: Some(progress.running),
-        exit_code: progress.exit_code.map(i64::from),
         process_config: Some(ProcessConfig {
             privileged: Some(config.privileged.unwrap_or(false)),
             user: Some(config.user.clone().unwrap_or_default()),
@@ -143,14 +142,25 @@ pub(crate) fn inspect(host: &Host, id: &str) -> Answer {
         open_stdout: Some(config.attach_stdout.unwrap_or(false)),
         container_id: Some(exec.container.id().to_owned()),
         pid: Some(progress.pid.map_or(0, i64::from)),
-    })
+        exit_code: None,
+    };
+    ok(&Inspected { known, exit_code: progress.exit_code.map(i64::from) })
+}
+
+/// The generated type leaves a code out that is not known yet; dockerd writes `null`.
+#[derive(Debug, Serialize)]
+struct Inspected {
+    #[serde(flatten)]
+    known: ExecInspectResponse,
+    #[serde(rename = "ExitCode")]
+    exit_code: Option<i64>,
 }
 
 /// `POST /exec/{id}/resize`.
 pub(crate) async fn resize(host: &Host, id: &str, call: &Call) -> Answer {
     let exec = host.execs.find(id)?;
     let (rows, columns) = containers::size(call)?;
-    let Some(sandbox) = exec.progress().sandbox else {
+    let Some(sandbox) = exec.started().await else {
         return Err(Error::Conflict(format!("exec {id} is not running")).into());
     };
     sandbox.resize(rows, columns).await.map_err(|source| Error::Sandbox {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
+use futures_util::stream;
 use hyper::StatusCode;
 use proa_registry::archive::Chosen;
 use proa_registry::{Import, Platform};
@@ -26,8 +28,9 @@ pub(crate) async fn load(host: &Arc<Host>, call: Call) -> Answer {
         Ok(loaded) => loaded,
         Err(error) => {
             let message = error.sentence();
-            let line = format!("{}\r\n", json!({ "errorDetail": { "message": message }, "error": message }));
-            return Ok(with_type(StatusCode::OK, "application/json", line.into_bytes().into()));
+            let line: Bytes =
+                format!("{}\r\n", json!({ "errorDetail": { "message": message }, "error": message })).into();
+            return Ok(with_type(StatusCode::OK, "application/json", Body::stream(stream::iter([line]))));
         }
     };
     let line = |loaded: &proa_registry::Loaded| {
@@ -37,13 +40,14 @@ pub(crate) async fn load(host: &Arc<Host>, call: Call) -> Answer {
         };
         format!("{}\r\n", json!({ "stream": text }))
     };
-    let text: String = loaded.iter().map(line).collect();
+    let lines: Vec<Bytes> = loaded.iter().map(|loaded| line(loaded).into()).collect();
     for loaded in &loaded {
         let id = loaded.descriptor.digest.to_string();
         let name = loaded.reference.as_ref().map_or_else(|| id.clone(), proa_registry::Reference::familiar);
         host.events.image("load", &id, &name);
     }
-    Ok(with_type(StatusCode::OK, "application/json", text.into_bytes().into()))
+    // In chunks, by which docker-py tells many lines from one.
+    Ok(with_type(StatusCode::OK, "application/json", Body::stream(stream::iter(lines))))
 }
 
 /// `POST /images/create?fromSrc=-`: the tar in the body becomes an image of one layer.

@@ -122,7 +122,8 @@ fn config(record: &Record, wanted: &Wanted) -> Result<Value> {
     }
     let own = &record.config;
     let given = new.env.take().unwrap_or_default();
-    new.env = Some(merge_entries(own.env.clone().unwrap_or_default(), &given));
+    let kept = own.env.iter().flatten().filter(|entry| entry.contains('=')).cloned();
+    new.env = Some(merge_entries(kept.collect(), &given));
     let mut labels = own.labels.clone().unwrap_or_default();
     labels.extend(new.labels.take().unwrap_or_default());
     new.labels = Some(labels);

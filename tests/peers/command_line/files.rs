@@ -15,13 +15,14 @@ fn docker_copies_in_and_out(on: &On<'_>) -> Result<()> {
     let folder = on.docker.node.scratch().join(fresh_name("copied"));
     fs::create_dir(&folder)?;
     fs::write(folder.join("given"), "content")?;
-    let id = on.docker.text(&on.line("create", &[], &["read", "/given"])?)?;
-    on.docker.run(&["cp", guest::path(&folder.join("given"))?, &format!("{id}:/")])?.success()?;
-    on.docker.run(&["cp", &format!("{id}:/given"), guest::path(&folder.join("taken"))?])?.success()?;
+    // A Wasm guest's image is read-only to it, so files go where it can find them: into a volume.
+    let id = on.docker.text(&on.line("create", &["-v", "/data"], &["read", "/data/given"])?)?;
+    on.docker.run(&["cp", guest::path(&folder.join("given"))?, &format!("{id}:/data/")])?.success()?;
+    on.docker.run(&["cp", &format!("{id}:/data/given"), guest::path(&folder.join("taken"))?])?.success()?;
     ensure!(fs::read(folder.join("taken"))? == b"content");
     let read = on.docker.run(&["start", "-a", &id])?.success()?;
     ensure!(read.text() == "content", "{read}");
-    let streamed = on.docker.run(&["cp", &format!("{id}:/given"), "-"])?.success()?;
+    let streamed = on.docker.run(&["cp", &format!("{id}:/data/given"), "-"])?.success()?;
     ensure!(streamed.stdout.starts_with(b"given\0"), "no archive of `given`");
     on.docker.run(&["cp", &format!("{id}:/no/such"), "-"])?.exits(1)?.keeps_its_composure()?;
     on.remove(&id)

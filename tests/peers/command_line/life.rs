@@ -23,8 +23,9 @@ pub(super) const NATIVE_CASES: [Under; 3] = cases![docker_shows_processes, docke
 
 fn docker_creates_starts_and_restarts(on: &On<'_>) -> Result<()> {
     let docker = on.docker;
-    let id = docker.text(&on.line("create", &[], &["exit", "4"])?)?;
-    docker.run(&["start", "-a", &id])?.exits(4)?;
+    let code = on.code().to_string();
+    let id = docker.text(&on.line("create", &[], &["exit", &code])?)?;
+    docker.run(&["start", "-a", &id])?.exits(on.code())?;
     on.remove(&id)?;
     let id = docker.text(&on.line("create", &["--restart", "unless-stopped"], &["tick", "0.02"])?)?;
     ensure!(docker.text(&["start", &id])? == id);
@@ -125,15 +126,16 @@ fn docker_shows_events(on: &On<'_>) -> Result<()> {
     let name = fresh_name("eventful");
     let format = "{{.Action}} {{index .Actor.Attributes \"exitCode\"}}";
     let events = on.docker.start(&["events", "--filter", &format!("container={name}"), "--format", format])?;
-    let image = on.docker.node.probe()?;
+    let (image, code) = (on.docker.node.probe()?, on.code().to_string());
     // The reader is heard from once it has been answered; a container before that would be told to nobody.
     wait::until("the reader is heard", || Ok(on.docker.text(&["info", "-f", "{{.NEventsListener}}"])? != "0"))?;
-    let flags = ["run", "--rm", "--isolation", on.isolation.name(), "--name", &name, image, "exit", "6"];
-    on.docker.run(&flags)?.exits(6)?;
+    let flags = ["run", "--rm", "--isolation", on.isolation.name(), "--name", &name, image, "exit", &code];
+    on.docker.run(&flags)?.exits(on.code())?;
     events.shows("the end", |seen| seen.contains("destroy"))?;
     events.signal(rustix::process::Signal::INT)?;
     let seen = events.finish(wait::PATIENCE)?.lines();
-    let wanted = ["create", "attach", "start", "die 6", "destroy"];
+    let die = format!("die {code}");
+    let wanted = ["create", "attach", "start", &die, "destroy"];
     let seen: Vec<&str> = seen.iter().map(|line| line.trim_end_matches(" <no value>").trim()).collect();
     ensure!(wanted.iter().all(|wanted| seen.contains(wanted)), "{seen:?}");
     Ok(())

@@ -77,7 +77,7 @@ fn docker_executes_a_second_program(on: &On<'_>) -> Result<()> {
     let exec = |flags: &[&str], args: &[&str]| on.docker.run(&[&["exec"], flags, &[&id], program, args].concat());
     let output = exec(&["-e", "A=1"], &["env"])?.success()?;
     ensure!(output.lines().iter().any(|line| line == "A=1"), "{output}");
-    exec(&[], &["exit", "3"])?.exits(3)?;
+    exec(&[], &["exit", &on.code().to_string()])?.exits(on.code())?;
     let input = guest::blob(200_000);
     let line = [&["exec", "-i", &id], program, &["cat"]].concat();
     let output = on.docker.feed(&line, &input)?.success()?;

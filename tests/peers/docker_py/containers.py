@@ -11,13 +11,13 @@ from conftest import refused, until
 def a_container_lives_and_ends(guest):
     """POST /containers/create, POST /containers/{id}/start, POST /containers/{id}/wait, GET /containers/{id}/json,
     DELETE /containers/{id}"""
-    container = guest.create("exit", "7", name="lives-" + guest.isolation, labels={"a": "b"}, environment={"K": "v"})
+    container = guest.create("exit", str(guest.code), name="lives-" + guest.isolation, labels={"a": "b"}, environment={"K": "v"})
     assert container.status == "created" and container.name == "lives-" + guest.isolation
     container.start()
-    assert container.wait() == {"StatusCode": 7}
+    assert container.wait() == {"StatusCode": guest.code}
     container.reload()
     state = container.attrs["State"]
-    assert container.status == "exited" and state["ExitCode"] == 7 and state["Pid"] == 0
+    assert container.status == "exited" and state["ExitCode"] == guest.code and state["Pid"] == 0
     assert "Health" not in state
     assert container.labels == {"a": "b"} and "K=v" in container.attrs["Config"]["Env"]
     assert container.attrs["HostConfig"]["Isolation"] == guest.isolation
@@ -32,17 +32,17 @@ def run_gives_what_was_printed(guest):
         guest.probe, list(command), isolation=guest.isolation, remove=True, **options)
     assert run("out", "word") == b"word\n"
     try:
-        run("exit", "3")
-        raise AssertionError("a code of 3 is no success")
+        run("exit", str(guest.code))
+        raise AssertionError("such an end is no success")
     except docker.errors.ContainerError as error:
-        assert error.exit_status == 3
+        assert error.exit_status == guest.code
     assert run("err", "told", stdout=False, stderr=True) == b"told\n"
 
 
 def wait_answers_a_head_at_once_and_never_hangs(guest):
     """POST /containers/{id}/wait"""
     for condition in ["not-running", "next-exit", "removed"]:
-        container = guest.create("exit", "5")
+        container = guest.create("exit", str(guest.code))
         if condition != "not-running":
             # Asked before the start, as `docker run` does: not even the fastest end is missed.
             heard = guest.api._post(
@@ -58,7 +58,7 @@ def wait_answers_a_head_at_once_and_never_hangs(guest):
             ended = container.wait(condition=condition, timeout=30)
             # What has ended already has its code still.
             assert container.wait(timeout=30) == ended
-        assert ended["StatusCode"] == 5, (condition, ended)
+        assert ended["StatusCode"] == guest.code, (condition, ended)
 
 
 def stop_kill_restart_and_their_repetition(guest):
@@ -93,7 +93,7 @@ def pause_holds_it_and_unpause_lets_it_go_on(guest):
     before = len(container.logs())
     container.unpause()
     until("it ticks on", lambda: len(container.logs()) > before)
-    assert "not paused" in refused(500, container.unpause)
+    assert "not paused" in refused(409, container.unpause)
     container.reload()
     assert container.status == "running"
 
@@ -124,7 +124,7 @@ def update_changes_limits(node):
 def list_filters_and_limits(guest):
     """GET /containers/json"""
     name = "listed-" + guest.isolation
-    ended = guest.create("exit", "4", name=name + "-ended", labels={"group": name})
+    ended = guest.create("exit", str(guest.code), name=name + "-ended", labels={"group": name})
     running = guest.start("tick", "1", name=name, labels={"group": name, "role": "runs"})
     ended.start()
     ended.wait()
@@ -133,7 +133,7 @@ def list_filters_and_limits(guest):
     assert listed(filters=mine) == {running.id}
     assert listed(all=True, filters=mine) == {running.id, ended.id}
     assert listed(filters={**mine, "status": "exited"}) == {ended.id}
-    assert listed(all=True, filters={**mine, "exited": 4}) == {ended.id}
+    assert listed(all=True, filters={**mine, "exited": guest.code}) == {ended.id}
     assert listed(all=True, filters={"label": [f"group={name}", "role"]}) == {running.id}
     assert listed(all=True, filters={"name": name + "$"}) == {running.id}
     assert listed(all=True, filters={**mine, "since": ended.id}) == {running.id}

@@ -52,7 +52,7 @@ def exec_without_streams_detaches(node):
     made = node.api.exec_create(container.id, ["sleep", "500"], stdout=False, stderr=False)
     assert node.api.exec_start(made["Id"]) == b""
     assert node.api.exec_inspect(made["Id"])["Running"] is True
-    assert container.exec_run(["touch", "/done"], detach=True).exit_code is None
+    container.exec_run(["touch", "/done"], detach=True)
     until("the detached one has run", lambda: container.exec_run(["test", "-e", "/done"]).exit_code == 0)
 
 

@@ -8,16 +8,24 @@ from conftest import archive, refused, unpacked
 
 def files_go_in_and_come_out(guest):
     """PUT /containers/{id}/archive, GET /containers/{id}/archive, HEAD /containers/{id}/archive"""
-    container = guest.create("out", "x")
-    assert container.put_archive("/", archive({"given": b"content"}))
-    pieces, stat = container.get_archive("/given")
+    # A Wasm guest's image is read-only to it, so files go where it can find them: into a volume.
+    name = "copied-by-" + guest.isolation
+    container = guest.create("read", "/data/given", volumes={name: {"bind": "/data"}})
+    assert container.put_archive("/data", archive({"given": b"content"}))
+    pieces, stat = container.get_archive("/data/given")
     assert stat["name"] == "given" and stat["size"] == 7 and stat["linkTarget"] == ""
     with unpacked(pieces) as tar:
         assert tar.getnames() == ["given"] and tar.extractfile("given").read() == b"content"
-    head = guest.api.head(guest.api._url("/containers/{0}/archive", container.id), params={"path": "/given"})
+    head = guest.api.head(guest.api._url("/containers/{0}/archive", container.id), params={"path": "/data/given"})
     assert head.status_code == 200 and head.headers["X-Docker-Container-Path-Stat"]
-    assert "no/such" in refused(404, lambda: container.get_archive("/no/such"))
-    assert refused(404, lambda: container.put_archive("/no/such", archive({"a": b""})))
+    container.start()
+    container.wait()
+    assert container.logs() == b"content"
+    assert "no/such" in refused(404, lambda: container.get_archive("/data/no/such"))
+    if not guest.isolation.startswith("wasm"):
+        assert refused(404, lambda: container.put_archive("/data/no/such", archive({"a": b""})))
+    container.remove()
+    guest.client.volumes.get(name).remove()
 
 
 def a_folder_comes_out_whole(node):
@@ -39,7 +47,7 @@ def changes_are_listed(node):
     container.wait()
     changes = {change["Path"]: change["Kind"] for change in container.diff()}
     assert changes == {"/new": 1, "/etc": 0, "/etc/group": 0, "/etc/passwd": 2}
-    assert node.create("true").diff() is None
+    assert not node.create("true").diff()
 
 
 def export_is_the_whole_root(node):

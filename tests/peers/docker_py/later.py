@@ -19,7 +19,7 @@ LATER = [
     ("post", "/secrets/x/update"),
     ("get", "/configs"), ("post", "/configs/create"), ("get", "/configs/x"), ("delete", "/configs/x"),
     ("post", "/configs/x/update"),
-    ("get", "/distribution/busybox/json"), ("get", "/images/search"),
+    ("get", "/images/search"),
     ("post", "/networks/create"), ("delete", "/networks/x"), ("post", "/networks/x/connect"),
     ("post", "/networks/x/disconnect"),
 ]
@@ -27,7 +27,7 @@ LATER = [
 
 def routes_of_later_say_so_in_one_sentence(node):
     """POST /build, GET /plugins, GET /swarm, GET /nodes, GET /services, GET /tasks, GET /secrets, GET /configs,
-    GET /distribution/{name}/json, GET /images/search, POST /networks/create, DELETE /networks/{id},
+    GET /images/search, POST /networks/create, DELETE /networks/{id},
     POST /networks/{id}/connect, POST /networks/{id}/disconnect, POST /session"""
     for method, path in LATER:
         call = getattr(node.api, method)

@@ -48,9 +48,9 @@ def login_asks_the_registry(node):
 def events_of_a_container_have_docker_s_names(guest):
     """GET /events"""
     since = int(datetime.datetime.now().timestamp())
-    container = guest.create("exit", "3", labels={"a": "b"})
+    container = guest.create("exit", str(guest.code), labels={"a": "b"})
     container.start()
-    assert container.wait()["StatusCode"] == 3
+    assert container.wait()["StatusCode"] == guest.code
     container.remove()
     until_now = int(datetime.datetime.now().timestamp()) + 1
     filters = {"container": container.id, "type": ["container"]}
@@ -60,7 +60,7 @@ def events_of_a_container_have_docker_s_names(guest):
     assert died["Type"] == "container" and died["scope"] == "local" and died["timeNano"] > 0
     assert died["status"] == "die" and died["id"] == container.id and died["from"] == guest.probe
     attributes = died["Actor"]["Attributes"]
-    assert attributes["exitCode"] == "3" and attributes["a"] == "b" and attributes["name"] == container.name
+    assert attributes["exitCode"] == str(guest.code) and attributes["a"] == "b" and attributes["name"] == container.name
 
 
 def events_are_followed_until_the_reader_goes(node):
