@@ -42,7 +42,7 @@ pub fn limits(host: &HostConfig) -> Result<Limits> {
     }
     if let Some(option) = options
         .keys()
-        .find(|option| !OPTIONS.contains(&option.as_str()) && !(driver == "json-file" && option.as_str() == "tag"))
+        .find(|option| !(OPTIONS.contains(&option.as_str()) || driver == "json-file" && option.as_str() == "tag"))
     {
         return Err(invalid(format!("unknown log opt '{option}' for {driver} log driver")));
     }

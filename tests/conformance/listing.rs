@@ -44,7 +44,7 @@ fn filters_find_what_they_name(under: &Under) -> Result<()> {
     let with = |filter: &str| list(under, &format!("filters={{\"label\":[\"{label}\"],{filter}}}"));
     for filter in [
         format!("\"name\":[\"^/{name}$\"]"),
-        format!("\"name\":[\"ound-\"]"),
+        "\"name\":[\"ound-\"]".to_owned(),
         format!("\"id\":[\"{}\"]", &container.id()[..12]),
         "\"status\":[\"exited\",\"running\"]".to_owned(),
         "\"health\":[\"none\"]".to_owned(),
