@@ -52,7 +52,11 @@ pub async fn supervise(host: Arc<Host>, container: Arc<Container>, sandbox: Sand
     if exit.oom_killed {
         host.events.container(&container, "oom", &[]);
     }
-    died(&host, &container);
+    {
+        // Whoever signalled it tells so first.
+        let _motion = container.motion.write().await;
+        died(&host, &container);
+    }
     delete(&container, &sandbox).await;
     host.tell_of_network("disconnect", &container);
     host.tell_of_mounts("unmount", &container);

@@ -222,6 +222,7 @@ impl Host {
             let _ = container.make_last(false);
             self.cease(container, false).await;
             if let Ok(sandbox) = container.running() {
+                let _motion = container.motion.read().await;
                 // It may end by itself at any moment; what counts is that it does not run afterwards.
                 let _ = sandbox.signal(KILL).await;
                 self.signalled(container, KILL);
