@@ -51,8 +51,11 @@ fn put(under: &Under, id: &str, path: &str, tar: Tarball) -> Result<Answer> {
     archive(under, "PUT", id, path, "", &tar.finish())
 }
 
-/// Names, owners and contents of a tar.
-fn members(bytes: &[u8]) -> Result<Vec<(String, (u64, u64), String)>> {
+/// A name, its owner and its content.
+type Member = (String, (u64, u64), String);
+
+/// What is in a tar, by name.
+fn members(bytes: &[u8]) -> Result<Vec<Member>> {
     let mut found = Vec::new();
     for entry in tar::Archive::new(bytes).entries()? {
         let mut entry = entry?;

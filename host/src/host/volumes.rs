@@ -97,6 +97,7 @@ impl Host {
                 continue;
             }
             record.volumes.retain(|other| !replaced(other));
+            record.inherited.retain(|bind| bind.target != wanted.target);
             match self.take_volume(record, wanted, warnings).await {
                 Ok((pin, mount)) => {
                     record.volumes.push(mount);
@@ -254,6 +255,7 @@ impl Host {
             let source = self.containers.find(key)?.record();
             let taken = |target: &String, record: &Record| {
                 record.volumes.iter().any(|other| other.target == *target)
+                    || mounts::tmpfs(record).iter().any(|(other, _)| same(other, target))
                     || mounts::binds(record).is_ok_and(|binds| binds.iter().any(|other| other.target == *target))
             };
             for bind in
