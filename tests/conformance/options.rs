@@ -124,6 +124,8 @@ fn limits_of_processes_hold(under: &Under) -> Result<()> {
         "OomScoreAdj": 500 });
     let text = printed(under, &host, "ulimit -Sn; ulimit -Hn; ulimit -c; cat /proc/self/oom_score_adj")?;
     ensure!(text == "100\n200\n0\n500", "{text}");
+    let few = json!({ "Init": true, "Ulimits": [{ "Name": "nofile", "Soft": 4, "Hard": 4 }] });
+    ensure!(printed(under, &few, "ulimit -n")? == "4", "the steps of a start need more than its program may have");
     let limit = |name: &str, soft: i64, hard: i64| json!({ "Ulimits": [{ "Name": name, "Soft": soft, "Hard": hard }] });
     let (status, sentence) = under.node.refuses(&probe(under, &limit("nosuch", 1, 1))?)?;
     ensure!(status == 400 && sentence == "invalid ulimit type: nosuch", "{sentence}");

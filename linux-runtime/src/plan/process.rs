@@ -61,7 +61,6 @@ impl Draft {
 
     pub(super) fn process(&mut self, process: &Process, start: Start, filter: Filter) -> Result<()> {
         let terminal = start.streams == Streams::Terminal;
-        self.limits(process)?;
         self.push(Actor::Child, Action::Session);
         let user = process.user();
         if user.uid() == u32::MAX || user.gid() == u32::MAX {
@@ -78,6 +77,8 @@ impl Draft {
             self.push(Actor::Child, Action::Streams { stdin: STDIN, stdout: STDOUT, stderr: STDERR });
         }
         self.push(Actor::Child, Action::WorkingDirectory { path: working_directory(process)? });
+        // What still opens files stands before the limits, what drops the right to raise them behind.
+        self.limits(process)?;
         self.identity(process, filter)?;
         let arguments = process.args().as_deref().unwrap_or_default();
         let name = arguments.first().filter(|name| !name.is_empty());
