@@ -85,8 +85,12 @@ pub(crate) use self::failure::{Failure, report};
 
 /// Runs OCI images on one node, each under the isolation that suits it
 #[derive(Debug, Parser)]
-#[command(name = "proa", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "proa", version, disable_version_flag = true)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
+    /// Print version
+    #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
     #[command(flatten)]
     door: DoorArgs,
     #[command(subcommand)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::door::Door;
-use super::human::{ago, precise_size, short_id, shorten, size};
+use super::human::{ago, precise_size, quoted, short_id, shorten, size};
 use super::template::Format;
 use super::volume;
 
@@ -186,7 +186,7 @@ fn container(container: &Value) -> Value {
     json!({
         "ID": short_id(text("Id")),
         "Image": text("Image"),
-        "Command": format!("\"{}\"", shorten(text("Command"), 20)),
+        "Command": quoted(&shorten(text("Command"), 20)),
         "LocalVolumes": mounts.filter(|mount| mount["Type"] == "volume").count().to_string(),
         "Size": size(number(container, "SizeRw")),
         "RunningFor": ago(container["Created"].as_i64().unwrap_or_default()),

@@ -1,12 +1,13 @@
 //! `diff`: what a container has changed of its image's files.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use clap::Args;
 use serde::Deserialize;
 
 use super::client::Client;
 use super::door::Door;
+use super::human::harmless;
 use super::query::encode;
 
 /// `proa diff`.
@@ -25,6 +26,7 @@ struct Change {
 pub(crate) fn run(args: DiffArgs, door: &Door) -> anyhow::Result<u8> {
     let path = format!("/containers/{}/changes", encode(&args.container));
     let changes: Option<Vec<Change>> = Client::connect(door)?.get(&path)?;
+    let on_terminal = std::io::stdout().is_terminal();
     let mut out = std::io::stdout().lock();
     for change in changes.unwrap_or_default() {
         let kind = match change.kind {
@@ -33,7 +35,9 @@ pub(crate) fn run(args: DiffArgs, door: &Door) -> anyhow::Result<u8> {
             2 => 'D',
             _ => '?',
         };
-        writeln!(out, "{kind} {}", change.path)?;
+        // A pipe gets the names as they are; a terminal is not the container's to steer.
+        let path = if on_terminal { harmless(&change.path) } else { change.path.as_str().into() };
+        writeln!(out, "{kind} {path}")?;
     }
     Ok(0)
 }

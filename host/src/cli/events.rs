@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::client::{Client, Payload};
 use super::door::Door;
 use super::filters::filters;
+use super::human::harmless;
 use super::moment;
 use super::query::Query;
 use super::template::Format;
@@ -47,7 +48,7 @@ pub(crate) fn run(args: EventsArgs, door: &Door) -> anyhow::Result<u8> {
         }
         let event: Value = serde_json::from_str(&line).context("understand the host's event")?;
         match &format {
-            Format::Table => writeln!(out, "{}", sentence(&event))?,
+            Format::Table => writeln!(out, "{}", harmless(&sentence(&event)))?,
             Format::Json => writeln!(out, "{line}")?,
             format => writeln!(out, "{}", format.line(&event)?)?,
         }

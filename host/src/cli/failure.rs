@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use super::client;
+use super::human::harmless;
 
 /// An error with the exit code it ends the program with.
 #[derive(Debug)]
@@ -61,11 +62,11 @@ fn tell(error: &anyhow::Error) -> (String, Vec<String>) {
     for cause in error.chain() {
         let text = cause.to_string();
         let mut parts = text.split("\nhint: ");
-        let link = parts.next().unwrap_or_default().trim_end();
+        let link = harmless(parts.next().unwrap_or_default().trim_end());
         hints.extend(parts.map(|hint| hint.trim_end().to_owned()));
         // Some libraries repeat their cause in their own text.
-        if !links.last().is_some_and(|last| last.ends_with(link)) {
-            links.push(link.to_owned());
+        if !links.last().is_some_and(|last| last.ends_with(link.as_ref())) {
+            links.push(link.into_owned());
         }
     }
     (links.join(": "), hints)

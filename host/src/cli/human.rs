@@ -1,5 +1,6 @@
 //! Numbers for people, in Docker's words: ages, sizes, short ids.
 
+use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `About a minute`, `3 hours`: how long so many seconds are.
@@ -79,6 +80,31 @@ fn scaled(mut number: f64, significant: usize, base: f64, units: &[&str]) -> Str
     format!("{number}{}", units[unit])
 }
 
+/// A text of a stranger's as it may stand on a terminal: without the control characters that could steer it.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if text.contains(steers) { Cow::Owned(text.replace(steers, "\u{fffd}")) } else { Cow::Borrowed(text) }
+}
+
+/// A text in double quotes as Go quotes it (strconv.Quote), as far as texts of people go.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            '\r' => quoted.push_str("\\r"),
+            '\0'..' ' | '\x7f' => quoted.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
 /// An id or digest as people read it: twelve digits.
 pub(crate) fn short_id(id: &str) -> &str {
     let digits = id.strip_prefix("sha256:").unwrap_or(id);
@@ -122,6 +148,8 @@ mod tests {
             assert_eq!(size(bytes), expected);
         }
         assert_eq!((precise_size(1_234_567), memory(1536)), ("1.235MB".to_owned(), "1.5KiB".to_owned()));
+        assert_eq!(quoted("a\"\\\n\x1b[2Jä"), r#""a\"\\\n\x1b[2Jä""#);
+        assert_eq!(harmless("a\x1b[2J"), "a\u{fffd}[2J");
         assert_eq!(shorten("abcdef", 4), "abc…");
         assert_eq!(short_id("sha256:0123456789abcdef"), "0123456789ab");
     }

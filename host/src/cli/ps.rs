@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::door::Door;
 use super::filters::filters;
-use super::human::{ago, moment, short_id, shorten, size};
+use super::human::{ago, moment, quoted, short_id, shorten, size};
 use super::query::Query;
 use super::template::Format;
 
@@ -139,8 +139,8 @@ fn image(row: &Row, whole: bool) -> &str {
 
 fn command(row: &Row, whole: bool) -> String {
     let command = if whole { row.command.clone() } else { shorten(&row.command, 20) };
-    // Quoted as Go does, and so Docker.
-    format!("\"{}\"", command.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n").replace('\t', r"\t"))
+    // As Go quotes it, and so Docker: an image's command steers nobody's terminal.
+    quoted(&command)
 }
 
 fn names(row: &Row) -> String {

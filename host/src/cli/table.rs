@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use super::human::harmless;
+
 /// As wide as Docker's columns are at least.
 const NARROWEST: usize = 10;
 
@@ -47,6 +49,7 @@ fn line<'a>(
     for (column, (width, cell)) in widths.iter().zip(cells).enumerate() {
         let last = column + 1 == widths.len();
         let room = if last { 0 } else { (width + 3).max(narrowest) };
+        let cell = harmless(cell);
         text.push_str(&format!("{cell:room$}"));
     }
     writeln!(out, "{text}")
