@@ -86,9 +86,13 @@ mod tests {
 
     #[test]
     fn keys_are_read_as_docker_reads_them() {
-        for (text, bytes) in
-            [("", &[16, 17][..]), ("ctrl-p", &[16]), ("ctrl-a,x", &[1, b'x']), ("a,ctrl-[", &[b'a', 27]), ("ctrl-@", &[0])]
-        {
+        for (text, bytes) in [
+            ("", &[16, 17][..]),
+            ("ctrl-p", &[16]),
+            ("ctrl-a,x", &[1, b'x']),
+            ("a,ctrl-[", &[b'a', 27]),
+            ("ctrl-@", &[0]),
+        ] {
             assert_eq!(DetachKeys::parse(text), Ok(DetachKeys(bytes.to_vec())), "{text}");
         }
         for text in ["ctrl-", "ctrl-P", "ctrl-ab", "abc", "a,,b", "shift-a", ","] {

@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn a_name_full_of_brackets_does_not_move_the_fields() {
-        let stat = "42 (a) S 1 (b) S 7 42 41 34816 42 4194304 1 2 3 4 150 50 0 0 20 0 3 0 600 4096 2 18446744073709551615";
+        let stat =
+            "42 (a) S 1 (b) S 7 42 41 34816 42 4194304 1 2 3 4 150 50 0 0 20 0 3 0 600 4096 2 18446744073709551615";
         let process = parse(stat).unwrap();
         assert_eq!((process.pid, process.name.as_str(), process.state), (42, "a) S 1 (b", 'S'));
         assert_eq!((process.parent, process.group, process.session, process.threads), (7, 42, 41, 3));

@@ -160,9 +160,8 @@ fn refuse(before: &Record, wanted: &ContainerUpdateBody) -> Result<()> {
     if let Some((_, sentence)) = conflicts.iter().find(|(met, _)| *met) {
         return Err(Error::Conflict(format!("Conflicting options: {sentence}")));
     }
-    let unsupported = [
-        (set(wanted.cpu_realtime_period) || set(wanted.cpu_realtime_runtime), "a real-time processor limit"),
-    ];
+    let unsupported =
+        [(set(wanted.cpu_realtime_period) || set(wanted.cpu_realtime_runtime), "a real-time processor limit")];
     if let Some((_, what)) = unsupported.iter().find(|(met, _)| *met) {
         return Err(Error::Invalid(format!("{what} cannot be changed while a container exists")));
     }

@@ -103,8 +103,7 @@ fn stat(process: &Process) -> String {
 /// `00:00:07`, `1-02:03:04`.
 fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
-    let (days, hours, minutes, seconds) =
-        (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let (days, hours, minutes, seconds) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     let days = if days > 0 { format!("{days}-") } else { String::new() };
     format!("{days}{hours:02}:{minutes:02}:{seconds:02}")
 }
@@ -138,8 +137,14 @@ mod tests {
     #[test]
     fn times_and_terminals_are_written_as_ps_writes_them() {
         assert_eq!(clock(Duration::from_secs(93_784)), "1-02:03:04");
-        assert_eq!((clock(Duration::from_secs(7)), minutes(Duration::from_secs(67))), ("00:00:07".into(), "1:07".into()));
-        assert_eq!((elapsed(Duration::from_secs(67)), elapsed(Duration::from_secs(3601))), ("01:07".into(), "01:00:01".into()));
+        assert_eq!(
+            (clock(Duration::from_secs(7)), minutes(Duration::from_secs(67))),
+            ("00:00:07".into(), "1:07".into())
+        );
+        assert_eq!(
+            (elapsed(Duration::from_secs(67)), elapsed(Duration::from_secs(3601))),
+            ("01:07".into(), "01:00:01".into())
+        );
         for (device, name) in [(0, "?"), (0x8803, "pts/3"), (0x0440, "ttyS0"), (0x0501, "console")] {
             assert_eq!(terminal(device), name);
         }

@@ -10,8 +10,19 @@ const FULL: &[&str] = &["uid=UID:user", "pid", "ppid", "c", "stime", "tty", "tim
 const EXTRA_FULL: &[&str] = &["uid=UID:user", "pid", "ppid", "c", "sz", "rss", "psr", "stime", "tty", "time", "cmd"];
 const SHORT: &[&str] = &["pid", "tty", "time", "comm=CMD"];
 const JOBS: &[&str] = &["pid", "pgid", "sid", "tty", "time", "comm=CMD"];
-const USERS: &[&str] =
-    &["user", "pid", "%cpu", "%mem", "vsz", "rss", "tty=TTY", "stat", "start", "time=TIME:bsdtime", "command=COMMAND:cmd"];
+const USERS: &[&str] = &[
+    "user",
+    "pid",
+    "%cpu",
+    "%mem",
+    "vsz",
+    "rss",
+    "tty=TTY",
+    "stat",
+    "start",
+    "time=TIME:bsdtime",
+    "command=COMMAND:cmd",
+];
 const BSD: &[&str] = &["pid", "tty=TTY", "stat", "time=TIME:bsdtime", "command=COMMAND:cmd"];
 
 /// The columns that were asked for.
@@ -68,7 +79,9 @@ impl Request {
 }
 
 fn unknown(word: &str) -> Error {
-    Error::Invalid(format!("ps argument {word:?} is not known here: use -ef, -F, aux, or -o with names such as pid,user,args"))
+    Error::Invalid(format!(
+        "ps argument {word:?} is not known here: use -ef, -F, aux, or -o with names such as pid,user,args"
+    ))
 }
 
 /// `pid,user=WHO args`: names, each with a title of its own if it likes.
