@@ -1,5 +1,6 @@
 //! `GET /system/df`: what images, containers and volumes take on the disk.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -8,7 +9,6 @@ use crate::api::call::Call;
 use crate::api::reply::{Answer, Failure, ok};
 use crate::api::{images, list};
 use crate::host::Host;
-use crate::host::disk::tree_size;
 use crate::images::run_blocking;
 use crate::timestamp::rfc3339_nanos;
 
@@ -24,8 +24,8 @@ pub(crate) async fn df(host: &Arc<Host>, call: &Call) -> Answer {
     let mut answer = Map::new();
     let mut put = |name: &str, value: Value| drop(answer.insert(name.to_owned(), value));
     if wants("image") {
-        let store = host.root().join("store");
-        let size = run_blocking(move || Ok(tree_size(&store))).await?;
+        let blobs = host.root().join("store/blobs/sha256");
+        let size = run_blocking(move || Ok(blob_size(&blobs))).await?;
         put("LayersSize", json!(size));
         put("Images", json!(images::usage(host).await?));
     }
@@ -40,6 +40,12 @@ pub(crate) async fn df(host: &Arc<Host>, call: &Call) -> Answer {
         put("BuilderSize", json!(0));
     }
     ok(&answer)
+}
+
+/// Bytes of all blobs, each counted once.
+fn blob_size(folder: &Path) -> u64 {
+    let blobs = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    blobs.filter_map(|blob| blob.metadata().ok()).filter(std::fs::Metadata::is_file).map(|data| data.len()).sum()
 }
 
 async fn volumes(host: &Host) -> Value {

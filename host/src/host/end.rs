@@ -9,6 +9,7 @@ use proa_sandbox::{Kind, Sandbox};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::state::record::Content;
 use crate::state::status::Refusal;
 use crate::state::{Container, Status};
 use crate::supervisor;
@@ -268,6 +269,21 @@ impl Host {
         let result = runtimes.stop().await.map_err(|source| Error::StopRuntimes { source });
         self.stopped.send_replace(true);
         result
+    }
+
+    /// Removes images, what nothing else needs of them, and the code that was compiled of them.
+    pub(crate) async fn remove_images(&self, digests: &[proa_registry::Digest]) -> Result<crate::images::Removed> {
+        let mut removed = self.images.remove(digests, self.images_in_use()).await?;
+        let all = self.containers.all();
+        let used = all.iter().filter_map(|container| {
+            container.with(|record| match &record.content {
+                Content::Module { folder, .. } => Some(folder.clone()),
+                Content::Layers { .. } => None,
+            })
+        });
+        let used = used.collect();
+        removed.bytes += self.runtimes().await?.forget(std::mem::take(&mut removed.modules), used).await;
+        Ok(removed)
     }
 
     /// What no garbage collection may take: the images of all containers.
