@@ -140,6 +140,14 @@ impl Layout {
         })
     }
 
+    /// The same; whoever had the name before stays entered, without one if it was the last.
+    pub fn move_name(&self, descriptor: &Descriptor, name: &str) -> Result<()> {
+        let named = |entry: &Descriptor| entry.annotations.get(REF_NAME).is_some_and(|found| found == name);
+        let before = self.descriptors()?.into_iter().find(named).filter(|entry| entry.digest != descriptor.digest);
+        self.set_name(descriptor, name)?;
+        before.map_or(Ok(()), |before| self.add_unnamed(&before))
+    }
+
     /// Enters `descriptor` without a name, if it has no entry yet.
     pub fn add_unnamed(&self, descriptor: &Descriptor) -> Result<()> {
         self.edit_index(|entries| {

@@ -157,12 +157,13 @@ impl Store {
         Ok(found)
     }
 
-    /// Makes `reference` point at `descriptor`, which must be in the store; from whatever it pointed at before.
+    /// Makes `reference` point at `descriptor`, which must be in the store. What it pointed at before stays an image, as
+    /// Docker's do, without a name if that was its last.
     pub fn tag(&self, descriptor: &Descriptor, reference: &Reference) -> Result<()> {
         if !self.inner.layout.has(descriptor) {
             return Err(Error::NoBlob { digest: descriptor.digest.clone() });
         }
-        self.inner.layout.set_name(descriptor, &reference.to_string())
+        self.inner.layout.move_name(descriptor, &reference.to_string())
     }
 
     /// Enters an image that has no name.

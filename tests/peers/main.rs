@@ -2,6 +2,7 @@
 //! docker-py's own tests, skopeo, umoci, and Debian's docker-registry.
 #![forbid(unsafe_code)]
 
+mod archives;
 mod command_line;
 mod docker_py;
 mod docker_py_tests;
@@ -17,5 +18,6 @@ fn main() -> ExitCode {
         docker_py::fill(suite);
         docker_py_tests::fill(suite);
         images::fill(suite);
+        archives::fill(suite);
     })
 }
