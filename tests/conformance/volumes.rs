@@ -425,13 +425,8 @@ fn what_cannot_be_a_volume_is_refused_in_one_sentence() -> Result<()> {
     let node = Node::shared()?;
     let image = node.probe()?;
     let volume = |body: Value| post(node, "/volumes/create", &body);
-    let bind = |text: &str| {
-        post(
-            node,
-            "/containers/create",
-            &json!({ "Image": image, "HostConfig": { "Binds": [text], "Isolation": "linux" } }),
-        )
-    };
+    let bind =
+        |text: &str| post(node, "/containers/create", &json!({ "Image": image, "HostConfig": { "Binds": [text] } }));
     let cases = [
         (volume(json!({ "Name": "../up" }))?, 400, "invalid characters"),
         (volume(json!({ "Name": "x" }))?, 400, "too short"),
@@ -444,7 +439,6 @@ fn what_cannot_be_a_volume_is_refused_in_one_sentence() -> Result<()> {
         ),
         (volume(json!({ "Name": "okay", "DriverOpts": { "size": "1" } }))?, 400, "size"),
         (bind("./relative:/x")?, 400, "invalid characters"),
-        (bind("name:relative:ro")?, 400, "relative"),
         (bind("name:/x:what")?, 400, "invalid mode"),
         (bind("/not/there/at/all:/x")?, 400, "bind source path does not exist: /not/there/at/all"),
         (
