@@ -15,6 +15,7 @@ pub(crate) fn fill(suite: &mut Suite) {
             kill_says_its_signal,
             a_restart_by_policy_is_a_start,
             networks_are_joined_and_left,
+            too_much_memory_is_told_before_the_end,
             filters_narrow_the_events,
             times_are_taken_in_every_form,
         ],
@@ -85,6 +86,16 @@ fn a_restart_by_policy_is_a_start(under: &Under) -> Result<()> {
     })?;
     let all = events(under, container.id(), ",\"type\":[\"container\"]")?;
     ensure!(actions(&all) == ["create", "start", "die", "start", "die"], "{:?}", actions(&all));
+    Ok(())
+}
+
+fn too_much_memory_is_told_before_the_end(under: &Under) -> Result<()> {
+    let container = under.node.detached(under.isolation, &["-m", "32m"], &["hold", "200"])?;
+    container.wait()?;
+    let killed = container.inspect()?["State"]["OOMKilled"] == true;
+    let all = events(under, container.id(), ",\"event\":[\"oom\",\"die\"]")?;
+    let expected: &[&str] = if killed { &["oom", "die"] } else { &["die"] };
+    ensure!(actions(&all) == expected, "{:?}, killed: {killed}", actions(&all));
     Ok(())
 }
 
