@@ -50,6 +50,17 @@ struct Known {
     users: HashMap<(Digest, String), crate::state::record::User>,
 }
 
+/// What went with images that were removed.
+#[derive(Debug)]
+pub struct Removed {
+    /// The names of each.
+    pub names: Vec<Vec<Reference>>,
+    /// That were freed.
+    pub bytes: u64,
+    /// Digests of blobs and files that were modules, or could have been.
+    pub modules: HashSet<String>,
+}
+
 impl Found {
     /// What it offers on `platform` (`None`: on any of ours), of what is here.
     pub fn offer(&self, platform: Option<&Platform>) -> Offer {
@@ -239,16 +250,19 @@ impl Images {
         Ok(())
     }
 
-    /// Removes images with every name, and frees what `live` (ids and manifests that containers use) does not need; gives
-    /// back the names of each, and the bytes that were freed.
-    pub async fn remove(&self, digests: &[Digest], live: HashSet<Digest>) -> Result<(Vec<Vec<Reference>>, u64)> {
+    /// Removes images with every name, and frees what `live` (ids and manifests that containers use) does not need.
+    pub async fn remove(&self, digests: &[Digest], live: HashSet<Digest>) -> Result<Removed> {
         let digests = digests.to_vec();
         let name = digests.first().map_or_else(|| "none".to_owned(), Digest::to_string);
         let removed = self
             .blocking("remove image", &name, move |store| {
+                let files = digests.iter().flat_map(|digest| wasm_files(store, digest)).collect::<Vec<_>>();
                 let names = digests.iter().map(|digest| store.remove(digest)).collect::<Result<Vec<_>, _>>()?;
                 let swept = store.gc(&live)?;
-                Ok((names, swept.bytes))
+                let gone: HashSet<Digest> = swept.blobs.into_iter().collect();
+                let files = files.into_iter().filter(|(manifest, _)| gone.contains(manifest)).map(|(_, module)| module);
+                let modules = files.chain(gone.iter().cloned()).map(|digest| digest.to_string()).collect();
+                Ok(Removed { names, bytes: swept.bytes, modules })
             })
             .await?;
         // Layers may be gone, so nothing that was known of any image can be relied on.
@@ -324,6 +338,20 @@ pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + 
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(Error::Stopping),
     }
+}
+
+/// The manifests of an image whose program is a file in its layers, with the digest of that file, by which its compiled
+/// code is known.
+fn wasm_files(store: &Store, digest: &Digest) -> Vec<(Digest, Digest)> {
+    let entry = store.list().unwrap_or_default().into_iter().find(|named| named.descriptor.digest == *digest);
+    let variants = entry.and_then(|named| store.variants(&named.descriptor).ok()).unwrap_or_default();
+    let wasm = variants.into_iter().filter(|variant| variant.wasm && variant.present);
+    wasm.filter_map(|variant| {
+        let image = store.image(&variant.descriptor, Some(&variant.platform)).ok()?;
+        let ImageKind::WasmFile(_) = &image.kind else { return None };
+        Some((variant.descriptor.digest, Digest::sha256_of(&store.module(&image).ok()?)))
+    })
+    .collect()
 }
 
 /// What is remembered may have been collected since: another name of the same content was removed, and came back.

@@ -220,7 +220,7 @@ fn dialect_kind(manifest: &Manifest, bytes: &[u8], config: &mut ConfigFile) -> I
                 let all = process.env().iter().flatten().cloned().chain(env).collect();
                 process.set_env(Some(all));
             }
-            ImageKind::WasmBlob(layer)
+            ImageKind::WasmBlob(*layer)
         }
     }
 }

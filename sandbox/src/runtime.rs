@@ -1,5 +1,6 @@
 //! The closed choice between the two runtimes, and the verbs that both truly have.
 
+use std::collections::HashSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -143,6 +144,12 @@ impl Runtimes {
     /// Wasm needs no privilege: what its workers lack shows when one starts.
     pub fn lacks(&self, isolation: Isolation) -> Option<String> {
         if isolation.is_wasm() { None } else { self.linux.lacks(isolation) }
+    }
+
+    /// Removes the compiled code of modules that are gone (`sha256:...`), but for the folders in `used`, and gives back
+    /// the bytes it freed. What is removed too early is compiled anew when it is wanted.
+    pub async fn forget(&self, digests: HashSet<String>, used: HashSet<PathBuf>) -> u64 {
+        self.wasm.forget(digests, used).await
     }
 
     /// Compiles `module` in the compiler's sandbox, or finds it in the cache. Whole or nothing; requests for one

@@ -10,9 +10,10 @@ mod link;
 mod streams;
 mod workers;
 
+use std::collections::HashSet;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use proa_wasm::{Plan, Setting};
@@ -72,6 +73,12 @@ impl Runtime {
     /// See [`crate::Runtimes::compile`].
     pub(crate) async fn compile(&self, digest: &str, module: &Path) -> Result<Artifact> {
         self.0.cache.get(digest, |code, report| compile::run(&self.0.linux, module, code, report)).await
+    }
+
+    /// See [`crate::Runtimes::forget`].
+    pub(crate) async fn forget(&self, digests: HashSet<String>, used: HashSet<PathBuf>) -> u64 {
+        let inner = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || inner.cache.forget(&digests, &used)).await.unwrap_or(0)
     }
 
     /// The grants of a workload, one a line.

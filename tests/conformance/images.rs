@@ -26,6 +26,7 @@ pub(crate) fn fill(suite: &mut Suite) {
             inspect_has_every_field_of_dockerd,
             lists_are_narrowed_as_docker_s,
             prune_takes_what_is_unused_and_counts_it,
+            compiled_code_goes_with_its_image,
             rmi_has_docker_s_conflicts,
             a_distribution_is_looked_up_without_a_pull,
             a_login_is_checked_by_the_registry,
@@ -164,7 +165,10 @@ fn an_imported_tar_runs(under: &Under) -> Result<()> {
     let output = under.node.proa(&line)?.success()?;
     ensure!(output.lines().iter().any(|line| line == "BY=import"), "{output}");
     let seen = under.node.get(&format!("/images/{name}:1/json"))?.success()?.json()?;
-    ensure!(seen["Id"] == id.as_str() && seen["Comment"] == "by hand" && seen["Config"]["Labels"]["l"] == "1", "{seen}");
+    ensure!(
+        seen["Id"] == id.as_str() && seen["Comment"] == "by hand" && seen["Config"]["Labels"]["l"] == "1",
+        "{seen}"
+    );
     under.node.proa(&["rmi", &format!("{name}:1")])?.success().map(drop)
 }
 
@@ -218,8 +222,22 @@ fn inspect_has_every_field_of_dockerd() -> Result<()> {
     let name = enter(&node, "small:1", &small("one", &json!({ "l": "1" }), "2026-01-01T00:00:00Z"))?;
     let seen = node.get(&format!("/images/{name}/json"))?.success()?.json()?;
     for field in [
-        "Id", "RepoTags", "RepoDigests", "Parent", "Comment", "Created", "DockerVersion", "Author", "Config",
-        "Architecture", "Os", "Size", "GraphDriver", "RootFS", "Metadata", "Descriptor",
+        "Id",
+        "RepoTags",
+        "RepoDigests",
+        "Parent",
+        "Comment",
+        "Created",
+        "DockerVersion",
+        "Author",
+        "Config",
+        "Architecture",
+        "Os",
+        "Size",
+        "GraphDriver",
+        "RootFS",
+        "Metadata",
+        "Descriptor",
     ] {
         ensure!(seen.get(field).is_some(), "`{field}` is missing: {seen}");
     }
@@ -229,13 +247,17 @@ fn inspect_has_every_field_of_dockerd() -> Result<()> {
     let older = node.get(&format!("/v1.43/images/{name}/json"))?.success()?.json()?;
     ensure!(older["VirtualSize"] == older["Size"] && seen.get("VirtualSize").is_none(), "{older}");
     let listed = node.get("/images/json?shared-size=1")?.success()?.json()?;
-    ensure!(listed[0]["SharedSize"] == 0 && listed[0]["Size"] == seen["Size"] && listed[0]["Containers"] == 0, "{listed}");
+    ensure!(
+        listed[0]["SharedSize"] == 0 && listed[0]["Size"] == seen["Size"] && listed[0]["Containers"] == 0,
+        "{listed}"
+    );
     node.close()
 }
 
 fn lists_are_narrowed_as_docker_s() -> Result<()> {
     let node = Node::start()?;
-    for (tag, created) in [("1", "2026-01-01T00:00:01Z"), ("2", "2026-01-01T00:00:02Z"), ("3", "2026-01-01T00:00:03Z")] {
+    for (tag, created) in [("1", "2026-01-01T00:00:01Z"), ("2", "2026-01-01T00:00:02Z"), ("3", "2026-01-01T00:00:03Z")]
+    {
         enter(&node, &format!("small:{tag}"), &small(tag, &json!({ "nr": tag, "all": "yes" }), created))?;
     }
     delete(&node, "/images/small:3?force=1")?.success()?;
@@ -315,7 +337,10 @@ fn rmi_has_docker_s_conflicts() -> Result<()> {
     };
     post(&node, &format!("/images/{name}/tag?repo=other/small&tag=2"))?.success()?;
     let (status, text) = message(delete(&node, &format!("/images/{id}"))?)?;
-    ensure!(status == 409 && text.contains("(must be forced) - image is referenced in multiple repositories"), "{text}");
+    ensure!(
+        status == 409 && text.contains("(must be forced) - image is referenced in multiple repositories"),
+        "{text}"
+    );
     let one = delete(&node, "/images/other/small:2")?.success()?.json()?;
     ensure!(one == json!([{ "Untagged": "other/small:2" }]), "{one}");
     if Need::Isolation(Isolation::Linux).lacking().is_none() {
@@ -324,7 +349,10 @@ fn rmi_has_docker_s_conflicts() -> Result<()> {
         let probe_id = node.get(&format!("/images/{probe}/json"))?.success()?.json()?;
         let probe_id = probe_id["Id"].as_str().context("an id")?.to_owned();
         let (status, text) = message(delete(&node, &format!("/images/{probe_id}?force=1"))?)?;
-        ensure!(status == 409 && text.contains("(cannot be forced) - image is being used by running container"), "{text}");
+        ensure!(
+            status == 409 && text.contains("(cannot be forced) - image is being used by running container"),
+            "{text}"
+        );
         let (status, text) = message(delete(&node, &format!("/images/{probe}"))?)?;
         ensure!(status == 409 && text.contains("(must force) - container"), "{text}");
         // Forced, what runs keeps its image without a name.
@@ -334,7 +362,10 @@ fn rmi_has_docker_s_conflicts() -> Result<()> {
         node.proa(&["kill", running.id()])?.success()?;
         running.wait()?;
         let (status, text) = message(delete(&node, &format!("/images/{probe_id}"))?)?;
-        ensure!(status == 409 && text.contains("(must be forced) - image is being used by stopped container"), "{text}");
+        ensure!(
+            status == 409 && text.contains("(must be forced) - image is being used by stopped container"),
+            "{text}"
+        );
         node.proa(&["rm", running.id()])?.success()?;
         delete(&node, &format!("/images/{probe_id}"))?.success()?;
     }
@@ -454,7 +485,8 @@ fn image_events_have_docker_s_names() -> Result<()> {
     node.get(&format!("/images/{name}/get"))?.success()?;
     delete(&node, &format!("/images/{remote}:1"))?.success()?;
     post(&node, &format!("/images/create?fromImage={remote}&tag=1"))?.success()?;
-    node.post("/images/create?fromSrc=-", "application/x-tar", &Tarball::new().file("a", 0o644, b"").finish())?.success()?;
+    node.post("/images/create?fromSrc=-", "application/x-tar", &Tarball::new().file("a", 0o644, b"").finish())?
+        .success()?;
     delete(&node, &format!("/images/{remote}:1"))?.success()?;
     delete(&node, &format!("/images/{name}"))?.success()?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
@@ -482,5 +514,26 @@ fn import_refuses_what_is_no_tar_and_what_it_would_have_to_fetch() -> Result<()>
     let change = refused("/images/create?fromSrc=-&repo=x&changes=RUN%20true", &Tarball::new().finish())?;
     ensure!(change.contains("RUN is not a valid change command"), "{change}");
     ensure!(node.get("/images/json")?.success()?.json()? == json!([]));
+    node.close()
+}
+
+fn compiled_code_goes_with_its_image() -> Result<()> {
+    let node = Node::start()?;
+    let probe = node.probe()?.to_owned();
+    let cache = || -> Result<usize> {
+        let folder = node.root().join("cache");
+        Ok(std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?.count())
+    };
+    let kept = node.proa(&["create", "--isolation", "wasm", &probe, "out", "kept"])?.success()?.text();
+    ensure!(cache()? == 1);
+    node.proa(&["rmi", "-f", &probe])?.success()?;
+    ensure!(cache()? == 1, "a container's code was taken");
+    ensure!(node.proa(&["start", "-a", &kept])?.success()?.text() == "kept");
+    node.proa(&["rm", &kept])?.success()?;
+    node.load(guest::probe_layout(&node)?)?;
+    node.proa(&["run", "--rm", "--isolation", "wasm", &probe, "out", "x"])?.success()?;
+    ensure!(cache()? == 1);
+    node.proa(&["rmi", &probe])?.success()?;
+    ensure!(cache()? == 0, "the code of an image that is gone is left");
     node.close()
 }

@@ -95,8 +95,8 @@ fn users(host: &Host, found: &Found) -> Vec<User> {
 
 async fn delete(host: &Arc<Host>, found: &Found) -> Answer {
     let digest = found.named.descriptor.digest.clone();
-    let (names, _) = host.images.remove(&[digest.clone()], host.images_in_use()).await?;
-    let items: Vec<_> = deleted(host, found, &digest, names.into_iter().flatten());
+    let removed = host.remove_images(&[digest.clone()]).await?;
+    let items: Vec<_> = deleted(host, found, &digest, removed.names.into_iter().flatten());
     ok(&items)
 }
 
@@ -135,7 +135,8 @@ pub(crate) async fn prune(host: &Arc<Host>, call: &Call) -> Answer {
         }
     }
     let digests: Vec<Digest> = doomed.iter().map(|found| found.named.descriptor.digest.clone()).collect();
-    let (names, freed) = host.images.remove(&digests, host.images_in_use()).await?;
+    let removed = host.remove_images(&digests).await?;
+    let (names, freed) = (removed.names, removed.bytes);
     let mut items = Vec::new();
     for ((found, digest), names) in doomed.iter().zip(&digests).zip(names) {
         items.extend(deleted(host, found, digest, names.into_iter()));

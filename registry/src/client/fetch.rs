@@ -38,7 +38,7 @@ pub(super) struct Fetch<'a> {
 /// One attempt: the blob is in the store, or here is what was written and why it ended.
 enum Attempt {
     Done,
-    Broken(Ingest, Error),
+    Broken(Box<Ingest>, Error),
 }
 
 impl Fetch<'_> {
@@ -98,7 +98,7 @@ impl Fetch<'_> {
                     if failures >= FAILURES_MAX {
                         return Err(error);
                     }
-                    ingest = left;
+                    ingest = *left;
                     tokio::time::sleep(PATIENCE * failures).await;
                 }
             }
@@ -114,7 +114,7 @@ impl Fetch<'_> {
         if ingest.written() < blob.size || blob.size == 0 {
             let asked = self.ask(blob, ingest.written()).await;
             let response = match asked {
-                Err(error @ Error::Request { .. }) => return Ok(Attempt::Broken(ingest, error)),
+                Err(error @ Error::Request { .. }) => return Ok(Attempt::Broken(Box::new(ingest), error)),
                 asked => asked?,
             };
             // A server that does not do ranges sends all of it.
@@ -123,7 +123,7 @@ impl Fetch<'_> {
             }
             let (left, broken) = self.stream(blob, ingest, response, report).await?;
             if let Some(error) = broken {
-                return Ok(Attempt::Broken(left, error));
+                return Ok(Attempt::Broken(Box::new(left), error));
             }
             ingest = left;
         }

@@ -25,7 +25,7 @@ const SPIN_CONFIG: &str = "application/vnd.fermyon.spin.application.v1+config";
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Program {
     /// This layer, with this environment on top of the config's.
-    Blob { layer: Descriptor, env: Vec<String> },
+    Blob { layer: Box<Descriptor>, env: Vec<String> },
     /// Nothing proa can run; the clause names what is missing.
     Missing(String),
 }
@@ -52,7 +52,7 @@ pub(super) fn program(manifest: &Manifest, config: &[u8]) -> Program {
         return spin(manifest, config).unwrap_or_else(Program::Missing);
     }
     match wasm_layer(manifest) {
-        Some(layer) => Program::Blob { layer: layer.clone(), env: Vec::new() },
+        Some(layer) => Program::Blob { layer: Box::new(layer.clone()), env: Vec::new() },
         None => Program::Missing("it is a Wasm artifact without a layer of Wasm".to_owned()),
     }
 }
@@ -120,7 +120,7 @@ fn spin(manifest: &Manifest, config: &[u8]) -> Result<Program, String> {
     let layer = manifest.layers.iter().find(|layer| Some(layer.digest.to_string().as_str()) == digest);
     let layer = layer.ok_or_else(|| format!("the Wasm of the component `{id}` is not among its layers"))?;
     let env = component.env.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-    Ok(Program::Blob { layer: layer.clone(), env })
+    Ok(Program::Blob { layer: Box::new(layer.clone()), env })
 }
 
 #[cfg(test)]

@@ -90,6 +90,35 @@ impl Cache {
         Err(Error::new(Kind::Failed, text).hint("create another container of this image: that compiles it anew"))
     }
 
+    /// Removes the code of modules that are gone, but for folders in `used`; the bytes it freed. Blocks.
+    pub(super) fn forget(&self, digests: &HashSet<String>, used: &HashSet<PathBuf>) -> u64 {
+        let mut freed = 0;
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // `sha256-<hex>-<engine and settings>`: code of other engines goes too.
+            let mut parts = name.splitn(3, '-');
+            let (Some(algorithm), Some(hex), Some(_)) = (parts.next(), parts.next(), parts.next()) else { continue };
+            let path = entry.path();
+            if !digests.contains(&format!("{algorithm}:{hex}")) || used.contains(&path) {
+                continue;
+            }
+            let size: u64 = fs::read_dir(&path)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter_map(|f| f.metadata().ok())
+                .map(|m| m.len())
+                .sum();
+            self.whole().remove(&path);
+            // Out of sight first: nobody finds half of it, and what is left of it goes at the next opening.
+            let doomed = self.folder.join(format!("{UNFINISHED}{name}"));
+            if fs::rename(&path, &doomed).and_then(|()| fs::remove_dir_all(&doomed)).is_ok() {
+                freed += size;
+            }
+        }
+        freed
+    }
+
     /// A folder that exists is whole unless the disk changed it; one that cannot be read counts as missing and is compiled
     /// anew.
     async fn read(&self, folder: &Path) -> Option<Artifact> {

@@ -97,7 +97,7 @@ async fn a_blob_of_another_repository_is_mounted_and_not_sent() {
     let log = seen.clone();
     let progress: Progress = Arc::new(move |event| log.lock().unwrap().push(event.status));
     client.push(&second, &descriptor, &here.store, progress).await.unwrap();
-    let seen = seen.lock().unwrap();
+    let seen = seen.lock().unwrap().clone();
     assert!(seen.contains(&Status::Mounted) && !seen.iter().any(|s| matches!(s, Status::Pushing { .. })), "{seen:?}");
     assert_eq!(seen.iter().filter(|status| **status == Status::Preparing).count(), 2, "layers only are told of");
     registry.stop().await;
