@@ -1,7 +1,7 @@
 //! The client against our own server, and against registries that lie or fish for credentials.
 
 mod authority;
-mod helpers;
+mod credential_helpers;
 mod pieces;
 mod resume;
 mod secrets;
