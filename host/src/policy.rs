@@ -189,7 +189,12 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_refused() {
-        for text in ["[default]\nisolations = 1", "[default.options]\nforbid = ['all']", "[tenants]", "[default.isolation]\nallow = ['vm']"] {
+        for text in [
+            "[default]\nisolations = 1",
+            "[default.options]\nforbid = ['all']",
+            "[tenants]",
+            "[default.isolation]\nallow = ['vm']",
+        ] {
             assert!(toml::from_str::<Policy>(text).is_err(), "{text}");
         }
     }

@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod api;
-mod confinement;
 mod changes;
+mod confinement;
 mod copy;
 mod dialects;
 mod environment;
@@ -25,8 +25,8 @@ mod options;
 mod refused_options;
 mod rotation;
 mod stdio;
-mod volumes;
 mod verbs;
+mod volumes;
 
 use std::process::ExitCode;
 
