@@ -31,8 +31,11 @@ pub(crate) fn run(args: AttachArgs, door: &Door) -> anyhow::Result<u8> {
     if facts.paused {
         bail!("You cannot attach to a paused container, unpause it first");
     }
+    if facts.restarting {
+        bail!("You cannot attach to a restarting container, wait until it is running");
+    }
     if !facts.running {
-        bail!("cannot attach to `{}`, which does not run\nhint: `proa start -a` starts and attaches", args.container);
+        bail!("You cannot attach to a stopped container, start it first\nhint: `proa start -a` starts and attaches");
     }
     let options = session::Options {
         streams: Attached { stdin: facts.open_stdin && !args.no_stdin, stdout: true, stderr: true },

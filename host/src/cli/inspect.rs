@@ -154,6 +154,7 @@ pub(crate) struct Facts {
     pub(crate) auto_remove: bool,
     pub(crate) running: bool,
     pub(crate) paused: bool,
+    pub(crate) restarting: bool,
 }
 
 /// Inspects a container for what a session needs.
@@ -167,5 +168,6 @@ pub(crate) fn container_facts(client: &mut Client, name: &str) -> anyhow::Result
         auto_remove: holds("/HostConfig/AutoRemove"),
         running: holds("/State/Running"),
         paused: holds("/State/Paused"),
+        restarting: holds("/State/Restarting"),
     })
 }
