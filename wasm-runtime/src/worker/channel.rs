@@ -56,10 +56,16 @@ impl Channel {
 
     /// The next message and its descriptors; `None` when the peer is gone. Cancel safe.
     pub async fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+        let mut reset = false;
         loop {
             let mut guard = self.socket.readable().await?;
             let mut packet = self.packet.lock().unwrap_or_else(PoisonError::into_inner);
             let (length, descriptors) = match guard.try_io(|socket| receive_packet(socket.as_fd(), &mut packet)) {
+                // The peer died before it read all; the kernel says so once, and what it sent before is still here.
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset && !reset => {
+                    reset = true;
+                    continue;
+                }
                 Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
                 Ok(result) => result?,
                 Err(_would_block) => continue,

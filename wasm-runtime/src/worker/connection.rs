@@ -88,7 +88,9 @@ impl Worker {
         let (queue, items) = mpsc::unbounded_channel();
         tokio::select! {
             result = self.listen(host, &channel, &queue) => result,
-            result = self.send(host, &channel, items) => result,
+            // A host that died cannot be sent to, yet what it acknowledged before still waits to be read: forgotten, that
+            // output would come twice. The reading ends by itself.
+            Ok(()) = self.send(host, &channel, items) => Ok(()),
         }
     }
 
