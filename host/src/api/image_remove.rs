@@ -95,7 +95,7 @@ fn users(host: &Host, found: &Found) -> Vec<User> {
 
 async fn delete(host: &Arc<Host>, found: &Found) -> Answer {
     let digest = found.named.descriptor.digest.clone();
-    let removed = host.remove_images(&[digest.clone()]).await?;
+    let removed = host.remove_images(std::slice::from_ref(&digest)).await?;
     let items: Vec<_> = deleted(host, found, &digest, removed.names.into_iter().flatten());
     ok(&items)
 }
