@@ -5,6 +5,7 @@
 use std::path::{Component, Path};
 
 use libfuzzer_sys::fuzz_target;
+use proa::spec::namespaces::Joined;
 use proa::state::Record;
 use proa::{api, checks, request, spec};
 
@@ -26,9 +27,9 @@ fuzz_target!(|bytes: &[u8]| {
             "error": "", "ports": [],
         });
         // A record that is written must be one that can be read.
-        let record: Record = serde_json::from_value(record).expect("a record of such fields is one");
-        let checked = checks::check(&record);
-        let Ok(workload) = spec::workload(&record, Path::new("/folder")) else {
+        let mut record: Record = serde_json::from_value(record).expect("a record of such fields is one");
+        let checked = checks::check(&mut record, &Default::default());
+        let Ok(workload) = spec::workload(&record, Path::new("/folder"), Joined::SUPPOSED) else {
             assert!(checked.is_err(), "what passes the checks can be lowered");
             continue;
         };
