@@ -67,8 +67,7 @@ pub fn read_create(query: &str, body: &[u8]) -> Result<crate::request::Request, 
 /// The sentence a client would see.
 pub fn read_filters(query: &str, known: &[&str]) -> Result<String, String> {
     let filters = filters::Filters::read(&Query::parse(query), known).map_err(|failure| failure.message)?;
-    let mut values: Vec<String> =
-        known.iter().map(|name| format!("{name}={:?}", filters.values(name))).collect();
+    let mut values: Vec<String> = known.iter().map(|name| format!("{name}={:?}", filters.values(name))).collect();
     values.sort();
     Ok(values.join(" "))
 }

@@ -152,11 +152,7 @@ impl Node {
         let mut host = self.host();
         ensure!(host.is_none(), "the host runs already");
         let log = File::options().create(true).append(true).open(self.log())?;
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
+        let mut child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
         let listens = wait::found("the host listens", PATIENCE, || {
             if let Some(status) = child.try_wait()? {
                 bail!("the host ended with {status} instead of listening");
