@@ -11,6 +11,7 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use proa_tests::api::{self, Answer};
+use proa_tests::image::{Image, Recipe};
 use proa_tests::node::fresh_name;
 use proa_tests::tarball::{Header, Kind, Tarball, gzip};
 use proa_tests::{Container, Isolation, Need, Suite, Under, cases, guest};
@@ -372,13 +373,23 @@ fn a_wasm_container_is_copied_from_and_into_where_it_has_directories(under: &Und
     Ok(())
 }
 
+/// An image whose export is larger than what all buffers between a host and its client hold.
+fn bulky(node: &proa_tests::Node) -> Result<String> {
+    let bulk = Tarball::new().file("bulk", 0o644, &guest::blob(32 << 20)).finish();
+    let recipe = Recipe { command: &["/bin/sh"], env: &["PATH=/bin"], ..Recipe::default() };
+    let layout = node.scratch().join(fresh_name("bulky"));
+    let image = Image::native(&recipe, vec![guest::busybox_layer()?, bulk]);
+    image.write_layout(&layout, "docker.io/library/bulky:latest")?;
+    node.load(&layout)
+}
+
 /// What was made for a look at a container that rests goes with the look, also when the host dies in between.
 fn a_host_killed_during_a_copy_leaves_nothing() -> Result<()> {
     use std::io::Write;
     let node = proa_tests::Node::start()?;
-    let busybox = guest::busybox(&node)?;
+    let bulky = bulky(&node)?;
     let made =
-        node.proa(&["create", "--isolation", "linux", "--name", "rests", &busybox, "cat", "/etc/passwd"])?.success()?;
+        node.proa(&["create", "--isolation", "linux", "--name", "rests", &bulky, "cat", "/etc/passwd"])?.success()?;
     let group = format!("files-{}", made.text());
     let looked_at = || -> bool {
         let of = |entry: fs::DirEntry| fs::read(entry.path().join("cgroup")).unwrap_or_default();

@@ -39,8 +39,8 @@ static TURNS: Semaphore = Semaphore::const_new(COPIES);
 pub(crate) async fn stat(host: &Arc<Host>, id: &str, call: &Call) -> Answer {
     let (_, files, asked) = open(host, id, &call.query).await?;
     let found = run_blocking(move || {
-        let found = files.view.find(&asked)?;
-        Ok(files.view.stat(&asked, &found))
+        let found = files.view().find(&asked)?;
+        Ok(files.view().stat(&asked, &found))
     });
     with_stat(empty(StatusCode::OK), &found.await?)
 }
@@ -52,15 +52,15 @@ pub(crate) async fn copy_out(host: &Arc<Host>, id: &str, call: &Call) -> Answer 
     let turn = turn().await;
     let body = Body::written(move |out| {
         let _turn = turn;
-        let found = match files.view.find(&asked) {
+        let found = match files.view().find(&asked) {
             Ok(found) => found,
             Err(error) => {
                 let _ = tell.send(Err(error));
                 return Ok(());
             }
         };
-        let _ = tell.send(Ok(files.view.stat(&asked, &found)));
-        let mut packer = Packer::new(out, files.view.ids);
+        let _ = tell.send(Ok(files.view().stat(&asked, &found)));
+        let mut packer = Packer::new(out, files.view().ids);
         let packed = packer.tree(found.handle.as_fd(), asked.base.as_bytes()).and_then(|()| packer.finish());
         packed.map_err(|error| crate::error::chain(&error))
     });
@@ -78,7 +78,7 @@ pub(crate) async fn copy_in(host: &Arc<Host>, id: &str, call: Call) -> Answer {
     let body = Reader::within(STALLED, call.body);
     // In a task of its own: what a client that hangs up leaves behind is at least told to nobody half-way.
     let turn = turn().await;
-    let unpacked = run_blocking(move || match files.view.ids {
+    let unpacked = run_blocking(move || match files.view().ids {
         Ids::SAME => receive(&files, &asked, body, keep_kinds, chosen),
         ids => acting(ids.outside(0).unwrap_or(0), || receive(&files, &asked, body, keep_kinds, chosen)),
     });
@@ -96,12 +96,12 @@ pub(crate) async fn copy_in(host: &Arc<Host>, id: &str, call: Call) -> Answer {
 pub(crate) async fn export(host: &Arc<Host>, id: &str) -> Answer {
     let container = host.containers.find(id)?;
     let files = host.files(&container, id).await?;
-    files.view.root()?;
+    files.view().root()?;
     let turn = turn().await;
     let body = Body::written(move |out| {
         let _turn = turn;
-        let Ok(root) = files.view.root() else { return Ok(()) };
-        let mut packer = Packer::new(out, files.view.ids).of_one_mount();
+        let Ok(root) = files.view().root() else { return Ok(()) };
+        let mut packer = Packer::new(out, files.view().ids).of_one_mount();
         let packed = packer.beneath(root.handle.as_fd(), b"", 0).and_then(|()| packer.finish());
         packed.map_err(|error| crate::error::chain(&error))
     });
@@ -129,7 +129,7 @@ async fn open(
 }
 
 fn receive(files: &Files, asked: &Asked, body: Reader, keep_kinds: bool, user: Option<(u32, u32)>) -> Result<()> {
-    let view = &files.view;
+    let view = &files.view();
     let folder = view.folder(asked)?;
     let told = |(uid, gid)| Some((view.ids.outside(uid)?, view.ids.outside(gid)?));
     let owner = match folder.place.owner.or_else(|| user.and_then(told)) {

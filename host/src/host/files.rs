@@ -26,9 +26,17 @@ use crate::{spec, supervisor};
 /// A container's files, held until this is dropped.
 #[derive(Debug)]
 pub struct Files {
-    pub view: View,
+    /// Not public: a closure that took this field alone would let the rest go, and with it the sandbox behind the view.
+    view: View,
     /// Dropped, it lets the sandbox go that was made for the look, and then the container.
     _held: Option<oneshot::Sender<()>>,
+}
+
+impl Files {
+    /// What there is to see, as long as this is held.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
 }
 
 /// How owners of a container's files are told outside.
