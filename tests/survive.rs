@@ -24,7 +24,6 @@ fn main() -> ExitCode {
             &[],
             cases![
                 a_guest_survives_the_host_and_is_found_again,
-                an_exit_while_the_host_is_away_is_reported,
                 no_line_is_lost_while_hosts_are_killed,
                 a_quiet_writer_loses_nothing_either,
                 standard_input_stays_open_while_the_host_is_away,
@@ -37,6 +36,17 @@ fn main() -> ExitCode {
             &[Isolation::Linux, Isolation::LinuxUserns],
             &[Need::Peer("busybox")],
             cases![a_host_killed_within_an_exec_is_no_harm],
+        );
+        suite.under(
+            &[Isolation::Linux, Isolation::LinuxUserns],
+            &[],
+            cases![an_exit_while_the_host_is_away_is_reported],
+        );
+        // A worker's descriptors, by which its guest's end is seen, are nobody's to look at but root's.
+        suite.under(
+            &[Isolation::Wasm, Isolation::WasmProcess],
+            &[Need::Root],
+            cases![an_exit_while_the_host_is_away_is_reported],
         );
         suite.under(
             &[Isolation::Wasm, Isolation::WasmProcess],

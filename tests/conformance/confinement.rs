@@ -27,7 +27,8 @@ pub(crate) fn fill(suite: &mut Suite) {
             a_container_s_namespaces_are_joined,
         ],
     );
-    suite.add(&[Need::Peer("busybox")], cases![policy_forbids_what_takes_walls_down]);
+    suite
+        .add(&[Need::Isolation(Isolation::Linux), Need::Peer("busybox")], cases![policy_forbids_what_takes_walls_down]);
 }
 
 /// Bits of linux/capability.h.

@@ -245,7 +245,9 @@ fn an_update_that_makes_no_sense_changes_nothing(under: &Under) -> Result<()> {
         (json!({ "Memory": "much" }), 400, ""),
         (json!({ "RestartPolicy": { "Name": "always", "MaximumRetryCount": 3 } }), 400, "maximum retry count"),
     ];
-    for (body, status, words) in table {
+    // Where no cgroup can be made there is no swap to be bounded, and such an update is an honest one.
+    let swap_is_bounded = Need::Cgroups.lacking().is_none();
+    for (body, status, words) in table.into_iter().filter(|(_, status, _)| swap_is_bounded || *status != 409) {
         refused(post(under.node, &update, &body)?, status, words).with_context(|| body.to_string())?;
     }
     ensure!(container.inspect()?["HostConfig"] == before);

@@ -53,7 +53,6 @@ fn main() -> ExitCode {
                 images_are_listed_tagged_and_removed,
                 an_image_in_use_is_not_removed,
                 pull_is_plain_in_a_pipe_and_quiet_when_asked,
-                saved_images_come_back_by_load_and_by_reference,
                 a_tar_of_files_becomes_an_image,
                 info_and_version_speak_json,
                 package_gives_the_same_bytes_for_the_same_input,
@@ -66,7 +65,10 @@ fn main() -> ExitCode {
                 every_command_has_a_manual_page,
             ],
         );
-        suite.add(&[Need::Isolation(Isolation::Linux)], cases![the_reference_of_an_index_runs_under_either_model]);
+        suite.add(
+            &[Need::Isolation(Isolation::Linux)],
+            cases![the_reference_of_an_index_runs_under_either_model, saved_images_come_back_by_load_and_by_reference,],
+        );
         suite.add(
             &[Need::Peer("docker"), Need::Isolation(Isolation::Linux), Need::Peer("busybox")],
             cases![tables_templates_and_codes_are_docker_s],

@@ -230,11 +230,14 @@ impl Sandbox {
             return Ok(Usage::default());
         };
         let (memory_limit, cpu) = (Some(limit), Duration::from_nanos(cpu));
-        match self.own_worker() {
-            // Its worker is the kernel's to measure, with all that it costs beside its guest.
-            Some(worker) => Ok(Usage { memory_limit, ..worker.usage().await? }),
-            None => Ok(Usage { memory, memory_peak, memory_limit, cpu, cpu_user: cpu, ..Usage::default() }),
+        // Its worker is the kernel's to measure, with all that it costs beside its guest, where a cgroup could be made.
+        if let Some(worker) = self.own_worker() {
+            let measured = worker.usage().await?;
+            if measured.memory > 0 {
+                return Ok(Usage { memory_limit, ..measured });
+            }
         }
+        Ok(Usage { memory, memory_peak, memory_limit, cpu, cpu_user: cpu, ..Usage::default() })
     }
 
     pub(crate) async fn pause(&self) -> Result<()> {
@@ -265,17 +268,17 @@ impl Sandbox {
         }
     }
 
-    /// The worker's own bound is never below the guest's.
+    /// The worker's own bound is never below the guest's; where no cgroup could be made it has none, and the guest's holds.
     async fn limit_memory(&self, limit: u64) -> Result<()> {
         let request = Request::Update { id: self.0.id.clone(), memory: limit };
         let Some(worker) = self.own_worker() else { return self.call(request).await.map(drop) };
         let before = self.usage().await?.memory_limit;
         if before.is_none_or(|before| before < limit) {
-            worker.update(&with_overhead(limit)).await?;
+            with_or_without_cgroup(worker.update(&with_overhead(limit)).await)?;
             return self.call(request).await.map(drop);
         }
         self.call(request).await?;
-        worker.update(&with_overhead(limit)).await
+        with_or_without_cgroup(worker.update(&with_overhead(limit)).await)
     }
 
     /// The sandbox of the worker, where that is this guest's alone.
@@ -305,6 +308,13 @@ impl Sandbox {
             return deleted.and(ended);
         }
         deleted
+    }
+}
+
+fn with_or_without_cgroup(updated: Result<()>) -> Result<()> {
+    match updated {
+        Err(error) if error.kind() == Kind::Unavailable => Ok(()),
+        outcome => outcome,
     }
 }
 
