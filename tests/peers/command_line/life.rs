@@ -105,6 +105,7 @@ fn docker_renames(on: &On<'_>) -> Result<()> {
 
 fn docker_shows_stats(on: &On<'_>) -> Result<()> {
     let id = on.detached(&[], &["tick", "0.01"])?;
+    wait::until("it ticks", || Ok(on.docker.text(&["logs", &id])?.contains("tick 3")))?;
     let format = "{{.ID}}|{{.CPUPerc}}|{{.MemUsage}}|{{.PIDs}}";
     let stats = on.docker.text(&["stats", "--no-stream", "--format", format, &id])?;
     let columns: Vec<&str> = stats.split('|').collect();

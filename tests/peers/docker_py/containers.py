@@ -216,6 +216,7 @@ def detach_keys_let_a_program_run_on(node):
 def stats_hold_a_previous_sample(guest):
     """GET /containers/{id}/stats"""
     container = guest.start("tick", "0.01")
+    until("it ticks", lambda: container.logs().count(b"\n") > 3)
     once = container.stats(stream=False)
     assert once["memory_stats"]["usage"] > 0 and once["memory_stats"]["limit"] > 0
     assert once["cpu_stats"]["cpu_usage"]["total_usage"] >= once["precpu_stats"]["cpu_usage"]["total_usage"] > 0
