@@ -126,10 +126,10 @@ fn docker_writes_the_id_to_a_file(on: &On<'_>) -> Result<()> {
 fn docker_shows_events(on: &On<'_>) -> Result<()> {
     let name = fresh_name("eventful");
     let format = "{{.Action}} {{index .Actor.Attributes \"exitCode\"}}";
-    let events = on.docker.start(&["events", "--filter", &format!("container={name}"), "--format", format])?;
+    // From the beginning: when a reader is heard among others nobody can tell, and what came before it is told as well.
+    let filter = format!("container={name}");
+    let events = on.docker.start(&["events", "--since", "1", "--filter", &filter, "--format", format])?;
     let (image, code) = (on.docker.node.probe()?, on.code().to_string());
-    // The reader is heard from once it has been answered; a container before that would be told to nobody.
-    wait::until("the reader is heard", || Ok(on.docker.text(&["info", "-f", "{{.NEventsListener}}"])? != "0"))?;
     let flags = ["run", "--rm", "--isolation", on.isolation.name(), "--name", &name, image, "exit", &code];
     on.docker.run(&flags)?.exits(on.code())?;
     events.shows("the end", |seen| seen.contains("destroy"))?;
