@@ -200,24 +200,35 @@ fn layers_that_are_links_to_each_other_load() -> Result<()> {
     Ok(())
 }
 
+/// A path that climbs from anywhere to a file beside the root.
+fn dots_to(canary: &Canary) -> String {
+    format!("{}{}/made", "../".repeat(14), canary.path().trim_start_matches('/'))
+}
+
+/// Archives that would make or take a file beside the root.
+fn climbing(canary: &Canary) -> [(&'static str, Tarball); 4] {
+    let dots = dots_to(canary);
+    [
+        ("dots", Tarball::new().file(&dots, 0o644, b"evil")),
+        ("absolute", Tarball::new().file(&format!("{}/made", canary.path()), 0o644, b"evil")),
+        ("symlink", Tarball::new().symlink("way", canary.path()).file("way/made", 0o644, b"evil")),
+        ("hardlink", Tarball::new().entry("h", 0o644, &Kind::Hardlink(&format!("{}/file", canary.path())))),
+    ]
+}
+
 /// `docker import` makes one layer of whatever comes; it is unpacked like any other.
 fn what_is_imported_climbs_nowhere() -> Result<()> {
     let node = Node::start()?;
     let canary = Canary::beside(&node)?;
-    let climbing = format!("{}{}/made", "../".repeat(14), canary.path().trim_start_matches('/'));
-    let evil = [
-        ("dots", Tarball::new().file(&climbing, 0o644, b"evil")),
-        ("absolute", Tarball::new().file(&format!("{}/made", canary.path()), 0o644, b"evil")),
-        ("symlink", Tarball::new().symlink("way", canary.path()).file("way/made", 0o644, b"evil")),
-        ("hardlink", Tarball::new().entry("h", 0o644, &Kind::Hardlink(&format!("{}/file", canary.path())))),
-    ];
-    for (name, tar) in evil {
+    for (name, tar) in climbing(&canary) {
         let target = format!("/images/create?fromSrc=-&repo=imported-{name}&tag=1");
         let answer = node.post(&target, "application/x-tar", &tar.finish())?;
         canary.sings().with_context(|| name.to_owned())?;
         let refused = answer.status >= 400 || answer.text().contains("\"error\"");
         let run = node.proa(&["run", "--rm", "--pull", "never", &format!("imported-{name}:1"), "/x"])?;
-        ensure!(refused || run.code() != Some(0), "`{name}`: {} {}", answer.status, answer.text());
+        // There is no such program in any of them: what was taken says so, and nothing worse.
+        ensure!(refused || matches!(run.code(), Some(125..=127)), "`{name}`: {} {run}", answer.text());
+        run.keeps_its_composure()?;
         canary.sings().with_context(|| name.to_owned())?;
     }
     node.post("/images/create?fromSrc=-&repo=noise&tag=1", "application/x-tar", &proa_tests::guest::blob(10_000))?;
@@ -240,19 +251,14 @@ fn what_is_copied_in_stays_in_the_container() -> Result<()> {
     Image::native(&recipe, vec![layer]).write_layout(&layout, "docker.io/library/copied:1")?;
     let reference = node.load(&layout)?;
     let container = node.detached_image(&["--isolation", "linux"], &reference, &["sleep", "600"])?;
-    let climbing = format!("{}{}/made", "../".repeat(14), canary.path().trim_start_matches('/'));
-    let evil = [
-        ("dots", Tarball::new().file(&climbing, 0o644, b"evil")),
-        ("absolute", Tarball::new().file(&format!("{}/made", canary.path()), 0o644, b"evil")),
-        ("symlink", Tarball::new().symlink("way", canary.path()).file("way/made", 0o644, b"evil")),
-        ("hardlink", Tarball::new().entry("h", 0o644, &Kind::Hardlink(&format!("{}/file", canary.path())))),
+    let more = [
         ("whiteout", Tarball::new().file(".wh.probe", 0o644, b"")),
         ("device", Tarball::new().entry("disk", 0o666, &Kind::Device(8, 0))),
         ("bomb", Tarball::new().header(&Header { name: b"x", size: 8 << 30, ..Header::default() }, b"x")),
-        ("pax", Tarball::new().pax(&[("path", climbing.as_bytes())]).file("x", 0o644, b"evil")),
+        ("pax", Tarball::new().pax(&[("path", dots_to(&canary).as_bytes())]).file("x", 0o644, b"evil")),
     ];
     let made = std::path::Path::new(canary.path()).join("made");
-    for (name, tar) in evil {
+    for (name, tar) in climbing(&canary).into_iter().chain(more) {
         let archive = tar.finish();
         for folder in ["/", "/in", "/out", "/up", "/out/../in", "/proc/self/fd", "/proc/1/root", "/nowhere"] {
             let target = format!("/containers/{}/archive?path={folder}", container.id());
