@@ -3,6 +3,7 @@
 use std::fs;
 
 use rustix::process::{getgid, getuid};
+use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::Layout;
@@ -28,6 +29,8 @@ pub struct Facts {
     pub overlay: Option<Lower>,
     /// The cgroup hierarchies.
     pub cgroups: Layout,
+    /// The capabilities that can be given or used, a bit each (linux/capability.h).
+    pub capabilities: u64,
 }
 
 impl Facts {
@@ -44,7 +47,14 @@ impl Facts {
             own_namespace: probe::own_namespace(),
             overlay: if namespaces { probe::overlay() } else { None },
             cgroups: Layout::find(&mountinfo),
+            capabilities: rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits()),
         }
+    }
+
+    /// Whether any ids may be mapped, not only the caller's own.
+    pub(crate) fn may_map(&self) -> bool {
+        let both = (CapabilitySet::SETUID | CapabilitySet::SETGID).bits();
+        self.capabilities & both == both
     }
 
     /// Why native containers cannot run here, in one sentence.

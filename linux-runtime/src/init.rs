@@ -22,6 +22,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::{Errno, Result};
+use rustix::process::Pid;
 
 use crate::plan::Plan;
 use crate::step::{Action, Actor, Slot};
@@ -33,6 +34,7 @@ mod borrow;
 mod dev;
 mod enter;
 mod identity;
+mod mapper;
 mod maps;
 mod mounts;
 mod overlay;
@@ -56,6 +58,8 @@ pub(crate) struct Context<'a> {
     pub(crate) talk: OwnedFd,
     /// The pipe by which the child learns that its ids are mapped: read and write end.
     pub(crate) maps: Option<(OwnedFd, OwnedFd)>,
+    /// For the helper: whom it cloned.
+    pub(crate) child: Option<Pid>,
     pub(crate) entries: &'static [Entry],
     /// The second half of an entry, between its steps.
     pub(crate) built: Option<Second>,
@@ -93,7 +97,10 @@ pub(crate) fn help(mut context: Context<'_>) -> ! {
                 Ok(false) => Ok(()),
                 Err(errno) => Err(errno),
             },
-            Action::MapIds { .. } => Ok(()),
+            Action::MapIds { uids, gids, deny_setgroups } => {
+                mapped(&context, |child| write_maps(child, uids, gids, *deny_setgroups))
+            }
+            Action::MapIdsByPrograms { uids, gids } => mapped(&context, |child| mapper::map(child, uids, gids)),
             action => execute(&mut context, action),
         };
         if let Err(errno) = outcome {
@@ -103,13 +110,9 @@ pub(crate) fn help(mut context: Context<'_>) -> ! {
     sys::exit_now(0)
 }
 
-/// `true` in the child. In the helper, the child's pid is told and its ids are mapped on return.
+/// `true` in the child. In the helper, the child's pid is told.
 fn clone_child(context: &mut Context<'_>, namespaces: u64, cgroup: Option<Slot>) -> Result<bool> {
-    let maps = context.plan.steps.iter().find_map(|step| match &step.action {
-        Action::MapIds { uids, gids, deny_setgroups } => Some((uids, gids, *deny_setgroups)),
-        _ => None,
-    });
-    if maps.is_some() {
+    if context.plan.has_maps() {
         context.maps = Some(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?);
     }
     let cgroup = cgroup.map(|slot| context.slot(slot)).transpose()?;
@@ -118,20 +121,22 @@ fn clone_child(context: &mut Context<'_>, namespaces: u64, cgroup: Option<Slot>)
     match sys::clone3(Clone { flags, cgroup })? {
         Cloned::Child => Ok(true),
         Cloned::Parent { pid, pidfd } => {
+            context.child = Some(pid);
             report::send(
                 context.talk.as_fd(),
                 &Report::Cloned { pid: pid.as_raw_nonzero().get() },
                 Some(pidfd.as_fd()),
             )?;
-            if let Some((uids, gids, deny_setgroups)) = maps {
-                write_maps(pid, uids, gids, deny_setgroups)?;
-            }
-            if let Some((_, go)) = &context.maps {
-                rustix::io::write(go, b"m")?;
-            }
             Ok(false)
         }
     }
+}
+
+/// Maps the child's ids by `write` and lets it go on.
+fn mapped(context: &Context<'_>, write: impl FnOnce(Pid) -> Result<()>) -> Result<()> {
+    write(context.child.ok_or(Errno::SRCH)?)?;
+    let (_, go) = context.maps.as_ref().ok_or(Errno::BADF)?;
+    rustix::io::write(go, b"m").map(drop)
 }
 
 /// The child's life; ends in execve, in an entry, or in a failure.
@@ -219,6 +224,8 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
         Action::AwaitStart => program::await_start(context),
         Action::Execute { candidates, .. } => Err(program::execute(context, candidates)),
         Action::EnterNamespace { namespace, kind } => maps::enter(context.slot(*namespace)?, *kind),
+        Action::EnterWithUser { user, others } => maps::enter_with_user(context, *user, others),
+        Action::OwnTime { offsets } => maps::own_time(offsets),
         Action::StayAsInit => reaper::stay(),
         Action::BorrowMount { namespace, path, into } => {
             let mount = borrow::mount(context.slot(*namespace)?, path)?;
@@ -241,6 +248,7 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
         | Action::KeepUserNamespace { .. }
         | Action::Fork { .. }
         | Action::Clone { .. }
-        | Action::MapIds { .. } => Err(Errno::INVAL),
+        | Action::MapIds { .. }
+        | Action::MapIdsByPrograms { .. } => Err(Errno::INVAL),
     }
 }

@@ -13,18 +13,23 @@ use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::step::{Action, Actor, IdMap, Slot, Step};
 
+use self::ids::Ids;
+use self::namespaces::Namespaces;
+
 mod cgroups;
 mod confined;
 mod devices;
+mod ids;
 mod joined;
 mod mounts;
 mod names;
+mod namespaces;
 mod process;
 mod refused;
 mod root;
 
 pub use confined::Confinement;
-pub(crate) use names::{CAPABILITY_NAMES, LIMIT_NAMES};
+pub(crate) use names::{CAPABILITY_NAMES, LIMIT_NAMES, NAMESPACE_NAMES};
 
 /// The ids of everybody's user namespace: 65536 from 100000 on, which belong to no user of the node.
 pub const SUBORDINATE: IdMap = IdMap { inside: 0, outside: 100_000, count: 65_536 };
@@ -101,29 +106,30 @@ impl Plan {
         let linux = spec.linux().clone().unwrap_or_default();
         refused::container(spec, &linux, request)?;
         refused::process(process)?;
-        let user = request.user_namespace.or_else(|| root::mapped_by(&linux));
-        let mut draft = Draft::new(user.is_some());
-        let namespaces = root::namespaces(&linux, user.is_some())?;
-        let joined = root::joined(&linux)?;
-        let has = |kind: LinuxNamespaceType| namespaces & kind as u64 != 0;
+        let ids = Ids::choose(request.user_namespace, &linux)?;
+        let namespaces = Namespaces::sort(spec, &linux, ids.is_some(), &request.files)?;
+        let has = |kind| namespaces.has(kind);
+        let user = ids.as_ref();
+        user.map_or(Ok(()), |ids| ids.check(process.user(), facts))?;
+        let mut draft = Draft::new(has(LinuxNamespaceType::User));
 
         let opened = draft.open_files(&request.files, user)?;
         let sources = draft.open_sources(spec)?;
         let groups = draft.create_cgroups(request.group, linux.resources().as_ref(), facts)?;
         draft.filter_devices(request.group, linux.resources().as_ref(), facts)?;
-        let joined = draft.open_namespaces(joined);
-        draft.clone_child(namespaces, user, &groups, &joined);
+        let entered = draft.open_namespaces(&namespaces);
+        draft.clone_child(&namespaces, &entered, user, &groups, facts);
         let root = draft.assemble_root(opened, user, facts)?;
         let dev = mounts::dev(spec).map(|mount| draft.make_dev(mount, &linux, process, user)).transpose()?;
         draft.oom_score(process)?;
-        draft.enter_child(&groups, user.is_some(), has(LinuxNamespaceType::Cgroup));
+        draft.enter_child(&namespaces, &groups);
         draft.push(Actor::Child, Action::AttachRoot { root });
-        draft.mount_all(spec, &mounts::Places { root, dev, sources, groups: &groups }, facts, namespaces)?;
+        draft.mount_all(spec, &mounts::Places { root, dev, sources, groups: &groups }, facts, &namespaces)?;
         draft.finish_root(spec, &linux, process, root)?;
         if has(LinuxNamespaceType::Uts) {
             draft.names(spec)?;
         }
-        if has(LinuxNamespaceType::Network) {
+        if namespaces.makes(LinuxNamespaceType::Network) {
             draft.push(Actor::Child, Action::Loopback);
         }
         let filter = process::Filter::choose(linux.seccomp().as_ref(), request.default_filter, process)?;
@@ -158,6 +164,12 @@ impl Plan {
     /// Lets go of what only the guest may know; the steps stay, for the sentences of failures.
     pub(crate) fn forget_contents(&mut self) {
         (self.arguments, self.environment, self.argument) = (Vec::new(), Vec::new(), Vec::new());
+    }
+
+    /// Whether somebody maps the ids of its user namespace, for which its process waits.
+    pub(crate) fn has_maps(&self) -> bool {
+        let maps = |action: &Action| matches!(action, Action::MapIds { .. } | Action::MapIdsByPrograms { .. });
+        self.steps.iter().any(|step| maps(&step.action))
     }
 
     /// The directories of the cgroups it makes.

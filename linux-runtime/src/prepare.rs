@@ -14,7 +14,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::cgroup;
 use crate::error::{Error, Result};
-use crate::plan::Plan;
+use crate::plan::{NAMESPACE_NAMES, Plan};
 use crate::step::{Action, Actor, Slot};
 use crate::sys::{self, MountAttributes};
 
@@ -101,19 +101,26 @@ fn open(action: &Action) -> io::Result<(Slot, OwnedFd)> {
                 other => Ok((*attach, other?)),
             }
         }
-        Action::OpenNamespace { path, into } => {
-            let namespace = openat(CWD, path.as_c_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-            // Entering checks the kind; that it is a namespace at all is checked here, where a sentence can say so.
-            if fstatfs(&namespace)?.f_type as i64 != NSFS_MAGIC {
-                return Err(Errno::INVAL.into());
-            }
-            Ok((*into, namespace))
-        }
+        Action::OpenNamespace { path, kind, into } => Ok((*into, namespace(path, *kind)?)),
         Action::OpenOomEvents { path, into } => {
             Ok((*into, openat(CWD, path.as_c_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?))
         }
         _ => Err(Errno::INVAL.into()),
     }
+}
+
+/// A namespace of others. Entering checks the kind as well; here a sentence can say what it is instead.
+fn namespace(path: &CStr, kind: u64) -> io::Result<OwnedFd> {
+    let namespace = openat(CWD, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?;
+    if fstatfs(&namespace)?.f_type as i64 != NSFS_MAGIC {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no namespace"));
+    }
+    let found = sys::namespace_kind(namespace.as_fd())?;
+    if found != kind {
+        let name = NAMESPACE_NAMES.iter().find(|(bit, _)| *bit == found).map_or("unknown", |(_, name)| name);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is a namespace of type `{name}`")));
+    }
+    Ok(namespace)
 }
 
 fn path(text: &CStr) -> &Path {

@@ -83,7 +83,7 @@ pub enum Action {
 
     // Zygote and helper.
     /// A user namespace that translates owners of layers.
-    KeepUserNamespace { map: IdMap, into: Slot },
+    KeepUserNamespace { uids: Vec<IdMap>, gids: Vec<IdMap>, into: Slot },
     /// A helper process, born in a v2 cgroup where there is one.
     Fork { cgroup: Option<Slot> },
     /// The guest's process in its namespaces (`CLONE_NEW*`).
@@ -186,8 +186,8 @@ pub enum Action {
     Enter { entry: CString },
 
     // Later additions stand at the end: the wire numbers the variants.
-    /// Host: a namespace of another process, to be entered.
-    OpenNamespace { path: CString, into: Slot },
+    /// Host: a namespace of another process, to be entered, of the kind (`CLONE_NEW*`) that is expected.
+    OpenNamespace { path: CString, kind: u64, into: Slot },
     /// Helper: enters one namespace (its `CLONE_NEW*`), so that the child is born there.
     EnterNamespace { namespace: Slot, kind: u64 },
     /// Host: the cgroup of a running container in a hierarchy that only some containers are bounded in; where it has none,
@@ -198,6 +198,13 @@ pub enum Action {
     StayAsInit,
     /// Helper: a detached copy of what is mounted at `path` in another process's mount namespace, if it is a tmpfs.
     BorrowMount { namespace: Slot, path: Beneath, into: Slot },
+    /// Helper: the user namespace's maps by newuidmap(1) and newgidmap(1), for a user who may map more than himself only by
+    /// /etc/subuid and /etc/subgid.
+    MapIdsByPrograms { uids: Vec<IdMap>, gids: Vec<IdMap> },
+    /// Helper: a time namespace for whom it clones, with offsets, which the kernel takes before anybody enters (Linux 5.6).
+    OwnTime { offsets: CString },
+    /// Helper: enters a user namespace and others (`CLONE_NEW*`), whichever of them belong to it.
+    EnterWithUser { user: Slot, others: Vec<(Slot, u64)> },
 }
 
 /// Where a mount goes: beneath the root or directly beneath a mount made before.

@@ -22,7 +22,7 @@ pub use filter::Instruction;
 pub(crate) use filter::load_filter;
 pub(crate) use loopback::loopback_up;
 pub(crate) use mount::{IDMAP, MountAttributes, NODEV, NOEXEC, NOSUID, RDONLY, mount_setattr};
-pub(crate) use namespaces::unshare;
+pub(crate) use namespaces::{namespace_kind, unshare};
 pub(crate) use process::{
     close_number, cwd_is_reachable, exit_now, kept, leak, place, ptsname_free_peer, seal_descriptors, seal_or_close,
 };

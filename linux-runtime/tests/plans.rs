@@ -21,6 +21,7 @@ fn facts(hierarchies: Vec<Hierarchy>) -> Facts {
         own_namespace: true,
         overlay: Some(Lower::Detached),
         cgroups: Layout { hierarchies },
+        capabilities: u64::MAX,
     }
 }
 
@@ -35,7 +36,7 @@ fn v2() -> Facts {
 
 fn ordinary_user() -> Facts {
     let nothing = Facts { namespaces: false, mapped_namespaces: false, own_namespace: false, ..facts(Vec::new()) };
-    Facts { uid: 1000, gid: 1000, overlay: None, ..nothing }
+    Facts { uid: 1000, gid: 1000, overlay: None, capabilities: 0, ..nothing }
 }
 
 fn spec() -> Spec {

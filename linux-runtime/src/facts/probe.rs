@@ -58,7 +58,7 @@ pub(super) fn own_namespace() -> bool {
 /// A mapped user namespace, and a clone of the root file system with owners translated by it.
 pub(super) fn mapped_namespaces() -> bool {
     succeeds(|| {
-        let namespace = user_namespace(SUBORDINATE, SUBORDINATE)?;
+        let namespace = user_namespace(&[SUBORDINATE], &[SUBORDINATE])?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let tree = open_tree(CWD, "/", flags)?;
         translate(tree.as_fd(), namespace.as_fd())

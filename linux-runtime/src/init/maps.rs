@@ -1,5 +1,6 @@
 //! Namespaces of others, and the maps of a user namespace.
 
+use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -9,7 +10,7 @@ use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name
 
 use super::Context;
 use super::text::Text;
-use crate::step::IdMap;
+use crate::step::{IdMap, Slot};
 
 /// Writes the maps of the user namespace of `pid`, once.
 pub(crate) fn write_maps(pid: Pid, uids: &[IdMap], gids: &[IdMap], deny_setgroups: bool) -> Result<()> {
@@ -21,7 +22,8 @@ pub(crate) fn write_maps(pid: Pid, uids: &[IdMap], gids: &[IdMap], deny_setgroup
     write(pid, b"gid_map", lines(gids)?.bytes())
 }
 
-fn lines(maps: &[IdMap]) -> Result<Text<512>> {
+/// The kernel takes less than a page (user_namespaces(7)).
+fn lines(maps: &[IdMap]) -> Result<Text<4096>> {
     let mut text = Text::new();
     for map in maps {
         text.number(map.inside)?.push(b" ")?.number(map.outside)?.push(b" ")?.number(map.count)?.push(b"\n")?;
@@ -56,9 +58,36 @@ pub(super) fn enter(namespace: BorrowedFd<'_>, kind: u64) -> Result<()> {
         LinkNameSpaceType::Network,
         LinkNameSpaceType::HostNameAndNISDomainName,
         LinkNameSpaceType::ControlGroup,
+        LinkNameSpaceType::Time,
+        LinkNameSpaceType::Mount,
+        LinkNameSpaceType::User,
     ];
     let kind = known.into_iter().find(|one| *one as u64 == kind).ok_or(Errno::INVAL)?;
     move_into_link_name_space(namespace, Some(kind))
+}
+
+/// Enters a user namespace and others. Those that belong to it can be entered only from within, those of the runtime's
+/// only before: each is tried on both sides.
+pub(super) fn enter_with_user(context: &Context<'_>, user: Slot, others: &[(Slot, u64)]) -> Result<()> {
+    let mut entered = 0;
+    for (namespace, kind) in others {
+        match enter(context.slot(*namespace)?, *kind) {
+            Ok(()) => entered |= kind,
+            Err(Errno::PERM) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    enter(context.slot(user)?, libc::CLONE_NEWUSER as u64)?;
+    let left = others.iter().filter(|(_, kind)| entered & kind == 0);
+    left.into_iter().try_for_each(|(namespace, kind)| enter(context.slot(*namespace)?, *kind))
+}
+
+/// A time namespace for the next child. The offsets are taken only as long as nobody has entered it
+/// (time_namespaces(7)); here /proc is the runtime's own.
+pub(super) fn own_time(offsets: &CStr) -> Result<()> {
+    crate::sys::unshare(libc::CLONE_NEWTIME as u64)?;
+    let file = openat(CWD, c"/proc/self/timens_offsets", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(file, offsets.to_bytes()).map(drop)
 }
 
 /// Enters the namespaces of the process behind a pidfd (Linux 5.8); the kernel takes the user namespace first.

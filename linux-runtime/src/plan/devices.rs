@@ -3,10 +3,11 @@
 
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, Mount, Process};
 
+use super::ids::Ids;
 use super::mounts::Options;
 use super::{Draft, c_string};
 use crate::error::{Error, Result};
-use crate::step::{Action, IdMap, Node, Slot};
+use crate::step::{Action, Node, Slot};
 
 /// Name, major and minor of the nodes every container has.
 const NODES: [(&str, u32, u32); 6] =
@@ -31,9 +32,9 @@ impl Draft {
         mount: &Mount,
         linux: &Linux,
         process: &Process,
-        user: Option<IdMap>,
+        user: Option<&Ids>,
     ) -> Result<Slot> {
-        let owner = user.map_or(0, |map| map.outside);
+        let (owner, _) = user.map_or((0, 0), Ids::owner);
         let mut nodes = default_nodes(owner)?;
         for device in linux.devices().iter().flatten() {
             add(&mut nodes, node(device, owner)?)?;

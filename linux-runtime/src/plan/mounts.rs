@@ -5,6 +5,7 @@ use std::ffi::CString;
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 
 use super::cgroups::Groups;
+use super::namespaces::Namespaces;
 use super::{Draft, c_path, c_string, refused};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
@@ -109,7 +110,10 @@ impl Draft {
             let into = self.slot();
             if let Some((namespace, path)) = elsewhere(source)? {
                 let opened = self.slot();
-                self.push(Actor::Host, Action::OpenNamespace { path: namespace, into: opened });
+                self.push(
+                    Actor::Host,
+                    Action::OpenNamespace { path: namespace, kind: LinuxNamespaceType::Mount as u64, into: opened },
+                );
                 self.borrows.push(Action::BorrowMount { namespace: opened, path, into });
                 sources.push(into);
                 continue;
@@ -121,7 +125,13 @@ impl Draft {
         Ok(sources)
     }
 
-    pub(super) fn mount_all(&mut self, spec: &Spec, at: &Places<'_>, facts: &Facts, namespaces: u64) -> Result<()> {
+    pub(super) fn mount_all(
+        &mut self,
+        spec: &Spec,
+        at: &Places<'_>,
+        facts: &Facts,
+        namespaces: &Namespaces,
+    ) -> Result<()> {
         let mut sources = at.sources.iter();
         for mount in spec.mounts().iter().flatten() {
             let options = Options::parse(mount)?;
@@ -200,9 +210,8 @@ fn elsewhere(source: &std::path::Path) -> Result<Option<(CString, Beneath)>> {
 }
 
 /// The kernel mounts sysfs only for the owner of the network namespace it shows.
-fn may_mount_sysfs(namespaces: u64) -> bool {
-    let user = namespaces & LinuxNamespaceType::User as u64 != 0;
-    !user || namespaces & LinuxNamespaceType::Network as u64 != 0
+fn may_mount_sysfs(namespaces: &Namespaces) -> bool {
+    !namespaces.has(LinuxNamespaceType::User) || namespaces.makes(LinuxNamespaceType::Network)
 }
 
 fn target(mount: &Mount, root: Slot) -> Result<Target> {

@@ -1,4 +1,5 @@
-//! The kernel's numbers by name: capabilities (linux/capability.h) and resource limits (asm-generic/resource.h).
+//! The kernel's numbers by name: capabilities (linux/capability.h), resource limits (asm-generic/resource.h), namespaces
+//! (linux/sched.h).
 
 /// By number.
 pub(crate) const CAPABILITY_NAMES: [&str; 41] = [
@@ -63,6 +64,18 @@ pub(crate) const LIMIT_NAMES: [&str; 16] = [
     "NICE",
     "RTPRIO",
     "RTTIME",
+];
+
+/// By `CLONE_NEW*`, as config.json calls them; in the order plans are printed in.
+pub(crate) const NAMESPACE_NAMES: [(u64, &str); 8] = [
+    (libc::CLONE_NEWUSER as u64, "user"),
+    (libc::CLONE_NEWPID as u64, "pid"),
+    (libc::CLONE_NEWNS as u64, "mount"),
+    (libc::CLONE_NEWNET as u64, "network"),
+    (libc::CLONE_NEWIPC as u64, "ipc"),
+    (libc::CLONE_NEWUTS as u64, "uts"),
+    (libc::CLONE_NEWCGROUP as u64, "cgroup"),
+    (libc::CLONE_NEWTIME as u64, "time"),
 ];
 
 /// `DacOverride` and `CAP_DAC_OVERRIDE` alike as `DAC_OVERRIDE`.

@@ -3,8 +3,7 @@
 //! specification says.
 
 use oci_spec::runtime::{
-    Hooks, Linux, LinuxNamespaceType, LinuxPersonalityDomain, LinuxResources, LinuxSeccompFilterFlag, Mount, Process,
-    Spec,
+    Hooks, Linux, LinuxPersonalityDomain, LinuxResources, LinuxSeccompFilterFlag, Mount, Process, Spec,
 };
 
 use super::{Files, Request};
@@ -46,12 +45,8 @@ pub(super) fn container(spec: &Spec, linux: &Linux, request: &Request<'_>) -> Re
         ("linux.mountLabel", text(linux.mount_label())),
         ("linux.intelRdt", linux.intel_rdt().is_some()),
         ("linux.memoryPolicy", linux.memory_policy().is_some()),
-        ("linux.timeOffsets", linux.time_offsets().as_ref().is_some_and(|all| !all.is_empty())),
         ("linux.personality", is_foreign(linux)),
     ])?;
-    if request.user_namespace.is_none() {
-        mappings(linux)?;
-    }
     spec.hooks().as_ref().map_or(Ok(()), hooks)?;
     propagation(linux, &request.files)?;
     seccomp(linux)?;
@@ -75,21 +70,6 @@ pub(super) fn process(process: &Process) -> Result<()> {
 /// What concerns one mount; its options are judged where they are read.
 pub(super) fn mount(mount: &Mount) -> Result<()> {
     check(&[("mounts.uidMappings", some(mount.uid_mappings())), ("mounts.gidMappings", some(mount.gid_mappings()))])
-}
-
-/// A user namespace has one range of ids, the same for users and groups.
-fn mappings(linux: &Linux) -> Result<()> {
-    let has_namespace = linux.namespaces().iter().flatten().any(|one| one.typ() == LinuxNamespaceType::User);
-    let (uids, gids) = (linux.uid_mappings(), linux.gid_mappings());
-    let one_range = uids.as_ref().is_some_and(|ranges| ranges.len() == 1) && uids == gids;
-    let sentence = match (has_namespace, some(uids) || some(gids)) {
-        (false, false) => return Ok(()),
-        (true, true) if one_range => return Ok(()),
-        (true, true) => "`linux.uidMappings` and `linux.gidMappings` must be one range, the same for both",
-        (true, false) => "a user namespace needs `linux.uidMappings` and `linux.gidMappings`",
-        (false, true) => "`linux.uidMappings` and `linux.gidMappings` need a user namespace",
-    };
-    Err(Error::Plan(sentence.into()))
 }
 
 fn hooks(hooks: &Hooks) -> Result<()> {

@@ -1,15 +1,15 @@
 //! The root's steps: opening its parts, cloning the child, assembling and finishing it.
 
-use std::ffi::CString;
-
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Process, Spec};
 
 use super::cgroups::Groups;
+use super::ids::Ids;
+use super::namespaces::Namespaces;
 use super::process::working_directory;
 use super::{Draft, Files, c_path, c_string};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
-use crate::step::{Action, Actor, Beneath, IdMap, Lower, Slot};
+use crate::step::{Action, Actor, Beneath, Lower, Slot};
 use crate::sys;
 
 /// The root's parts after the host has opened them.
@@ -19,48 +19,9 @@ pub(super) enum Opened {
     Root(Slot),
 }
 
-/// The first range of the specification's own user mapping, if it asks for a user namespace.
-pub(super) fn mapped_by(linux: &Linux) -> Option<IdMap> {
-    let asked = linux.namespaces().iter().flatten().any(|one| one.typ() == LinuxNamespaceType::User);
-    let map = linux.uid_mappings().iter().flatten().next().filter(|_| asked)?;
-    Some(IdMap { inside: map.container_id(), outside: map.host_id(), count: map.size() })
-}
-
-/// Namespaces of others to enter: their kind (`CLONE_NEW*`) and where they are found. The process namespace comes last,
-/// as the one that concerns only who is born afterwards.
-pub(super) fn joined(linux: &Linux) -> Result<Vec<(u64, CString)>> {
-    use LinuxNamespaceType::{Cgroup, Ipc, Network, Pid, Uts};
-    let mut joined = Vec::new();
-    for namespace in linux.namespaces().iter().flatten() {
-        let Some(path) = namespace.path() else { continue };
-        if ![Cgroup, Ipc, Network, Pid, Uts].contains(&namespace.typ()) {
-            return Err(Error::Plan(format!("joining a {} namespace by path is not supported yet", namespace.typ())));
-        }
-        joined.push((namespace.typ() as u64, c_path(path)?));
-    }
-    joined.sort_by_key(|(kind, _)| *kind == Pid as u64);
-    Ok(joined)
-}
-
-/// The namespaces to make (`CLONE_NEW*`).
-pub(super) fn namespaces(linux: &Linux, user: bool) -> Result<u64> {
-    let mut flags = libc::CLONE_NEWNS as u64;
-    for namespace in linux.namespaces().iter().flatten() {
-        if namespace.path().is_some() {
-            continue;
-        }
-        if namespace.typ() == LinuxNamespaceType::Time {
-            return Err(Error::Plan("time namespaces are not supported yet".into()));
-        }
-        flags |= namespace.typ() as u64;
-    }
-    let user_flag = libc::CLONE_NEWUSER as u64;
-    Ok(if user { flags | user_flag } else { flags & !user_flag })
-}
-
 impl Draft {
-    pub(super) fn open_files(&mut self, files: &Files<'_>, user: Option<IdMap>) -> Result<Opened> {
-        let owner = user.map_or(0, |map| map.outside);
+    pub(super) fn open_files(&mut self, files: &Files<'_>, user: Option<&Ids>) -> Result<Opened> {
+        let (owner, _) = user.map_or((0, 0), Ids::owner);
         match files {
             Files::Layers { lower, scratch } => {
                 let mut opened = Vec::with_capacity(lower.len());
@@ -83,49 +44,12 @@ impl Draft {
         }
     }
 
-    /// Opens namespaces that are to be entered: each with its kind and its descriptor's slot.
-    pub(super) fn open_namespaces(&mut self, joined: Vec<(u64, CString)>) -> Vec<(u64, Slot)> {
-        let mut opened = Vec::new();
-        for (kind, path) in joined {
-            let into = self.slot();
-            self.push(Actor::Host, Action::OpenNamespace { path, into });
-            opened.push((kind, into));
-        }
-        opened
-    }
-
-    pub(super) fn clone_child(
-        &mut self,
-        namespaces: u64,
-        user: Option<IdMap>,
-        groups: &Groups,
-        joined: &[(u64, Slot)],
-    ) {
-        // The cgroup namespace is unshared later, when the child stands in its group: its root is where one stands.
-        let flags = namespaces & !(libc::CLONE_NEWCGROUP as u64);
-        if user.is_none() && joined.is_empty() && self.borrows.is_empty() {
-            self.push(Actor::Zygote, Action::Clone { namespaces: flags, cgroup: groups.unified });
-            return;
-        }
-        self.push(Actor::Zygote, Action::Fork { cgroup: None });
-        for borrow in std::mem::take(&mut self.borrows) {
-            self.push(Actor::Helper, borrow);
-        }
-        for (kind, namespace) in joined {
-            self.push(Actor::Helper, Action::EnterNamespace { namespace: *namespace, kind: *kind });
-        }
-        self.push(Actor::Helper, Action::Clone { namespaces: flags, cgroup: groups.unified });
-        if let Some(map) = user {
-            self.push(Actor::Helper, Action::MapIds { uids: vec![map], gids: vec![map], deny_setgroups: false });
-        }
-    }
-
     /// The steps that make the root's mount; under a user namespace they stand before the clone, in the helper.
-    pub(super) fn assemble_root(&mut self, opened: Opened, user: Option<IdMap>, facts: &Facts) -> Result<Slot> {
+    pub(super) fn assemble_root(&mut self, opened: Opened, user: Option<&Ids>, facts: &Facts) -> Result<Slot> {
         let mut steps = Vec::new();
-        let namespace = user.map(|map| {
+        let namespace = user.cloned().map(|Ids { uids, gids }| {
             let into = self.slot();
-            steps.push((Actor::Zygote, Action::KeepUserNamespace { map, into }));
+            steps.push((Actor::Zygote, Action::KeepUserNamespace { uids, gids, into }));
             into
         });
         let root = match opened {
@@ -163,20 +87,26 @@ impl Draft {
             let step = crate::step::Step { actor, action };
             let before = match actor {
                 Actor::Zygote => self.steps.iter().position(|step| matches!(step.action, Action::Fork { .. })),
-                Actor::Helper => self.steps.iter().position(|step| matches!(step.action, Action::Clone { .. })),
+                // Whoever has entered a user namespace can assemble nothing any more.
+                Actor::Helper => self
+                    .steps
+                    .iter()
+                    .position(|step| matches!(step.action, Action::Clone { .. } | Action::EnterWithUser { .. })),
                 Actor::Host | Actor::Child => None,
             };
             self.steps.insert(before.unwrap_or(self.steps.len()), step);
         }
     }
 
-    pub(super) fn enter_child(&mut self, groups: &Groups, in_user_namespace: bool, cgroup_view: bool) {
+    pub(super) fn enter_child(&mut self, namespaces: &Namespaces, groups: &Groups) {
         self.attach(Actor::Child, groups);
-        if in_user_namespace {
+        if namespaces.makes(LinuxNamespaceType::User) {
             self.push(Actor::Child, Action::AwaitMaps);
+        }
+        if namespaces.has(LinuxNamespaceType::User) {
             self.push(Actor::Child, Action::BecomeRoot);
         }
-        if cgroup_view {
+        if namespaces.makes(LinuxNamespaceType::Cgroup) {
             self.push(Actor::Child, Action::OwnCgroupView);
         }
     }

@@ -58,14 +58,17 @@ impl fmt::Display for Action {
                 write!(f, "open cgroup `{}/{}`", bare(hierarchy), bare(group))
             }
             Action::OpenOomEvents { path, .. } => write!(f, "watch {}", text(path)),
-            Action::KeepUserNamespace { map, into } => write!(f, "keep a user namespace {map} as {into}"),
+            Action::KeepUserNamespace { uids, gids, into } if uids == gids => {
+                write!(f, "keep a user namespace{} as {into}", Maps(uids))
+            }
+            Action::KeepUserNamespace { uids, gids, into } => {
+                write!(f, "keep a user namespace of uids{}, gids{} as {into}", Maps(uids), Maps(gids))
+            }
             Action::Fork { .. } => f.write_str("fork a helper"),
             Action::Clone { namespaces, .. } => write!(f, "clone the child into{}", Namespaces(*namespaces)),
-            Action::MapIds { uids, gids, .. } => {
-                f.write_str("map uids")?;
-                uids.iter().try_for_each(|map| write!(f, " {map}"))?;
-                f.write_str(", gids")?;
-                gids.iter().try_for_each(|map| write!(f, " {map}"))
+            Action::MapIds { uids, gids, deny_setgroups } => {
+                let groups = if *deny_setgroups { ", groups denied" } else { "" };
+                write!(f, "map uids{}, gids{}{groups}", Maps(uids), Maps(gids))
             }
             Action::AttachCgroup { tasks } => write!(f, "attach to cgroup {tasks}"),
             Action::Join { namespaces, .. } => write!(f, "join the container's{}", Namespaces(*namespaces)),
@@ -125,10 +128,24 @@ impl fmt::Display for Action {
             Action::OpenFurtherCgroup { hierarchy, group, .. } => {
                 write!(f, "open cgroup `{}/{}` if there is one", bare(hierarchy), bare(group))
             }
-            Action::OpenNamespace { path, into } => write!(f, "open namespace {} as {into}", text(path)),
-            Action::EnterNamespace { namespace, kind } => write!(f, "enter{} {namespace}", Namespaces(*kind)),
+            Action::OpenNamespace { path, kind, into } => {
+                write!(f, "open the{} namespace {} as {into}", Kinds(*kind), text(path))
+            }
+            Action::EnterNamespace { namespace, kind } => write!(f, "enter the{} namespace {namespace}", Kinds(*kind)),
             Action::BorrowMount { namespace, path, into } => {
                 write!(f, "borrow the mount at `{path}` of {namespace} as {into}")
+            }
+            Action::MapIdsByPrograms { uids, gids } => {
+                write!(f, "map uids{} by newuidmap, gids{} by newgidmap", Maps(uids), Maps(gids))
+            }
+            Action::OwnTime { offsets } => {
+                let offsets = bare(offsets);
+                write!(f, "unshare the time namespace at {}", offsets.trim_end().replace('\n', ", "))
+            }
+            Action::EnterWithUser { user, others } => {
+                let kinds = others.iter().fold(libc::CLONE_NEWUSER as u64, |all, (_, kind)| all | kind);
+                write!(f, "enter{} {user}", Namespaces(kinds))?;
+                others.iter().try_for_each(|(namespace, _)| write!(f, " {namespace}"))
             }
             Action::StayAsInit => f.write_str("stay as init, with the program as a child"),
         }
@@ -165,25 +182,32 @@ impl fmt::Display for Attributes {
     }
 }
 
+struct Maps<'a>(&'a [IdMap]);
+
+impl fmt::Display for Maps<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|map| write!(f, " {map}"))
+    }
+}
+
 struct Namespaces(u64);
 
 impl fmt::Display for Namespaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = [
-            (libc::CLONE_NEWUSER, "user"),
-            (libc::CLONE_NEWPID, "pid"),
-            (libc::CLONE_NEWNS, "mount"),
-            (libc::CLONE_NEWNET, "network"),
-            (libc::CLONE_NEWIPC, "ipc"),
-            (libc::CLONE_NEWUTS, "uts"),
-            (libc::CLONE_NEWCGROUP, "cgroup"),
-        ];
-        if self.0 == 0 {
-            return f.write_str(" no namespaces of its own");
+        match self.0 {
+            0 => f.write_str(" no namespaces of its own"),
+            kinds => write!(f, "{} namespaces", Kinds(kinds)),
         }
-        let used = names.iter().filter(|(bit, _)| self.0 & *bit as u64 != 0);
-        used.enumerate().try_for_each(|(at, (_, name))| write!(f, "{} {name}", if at == 0 { "" } else { "," }))?;
-        f.write_str(" namespaces")
+    }
+}
+
+/// The names of kinds of namespaces.
+struct Kinds(u64);
+
+impl fmt::Display for Kinds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let used = crate::plan::NAMESPACE_NAMES.iter().filter(|(bit, _)| self.0 & bit != 0);
+        used.enumerate().try_for_each(|(at, (_, name))| write!(f, "{} {name}", if at == 0 { "" } else { "," }))
     }
 }
 

@@ -18,21 +18,22 @@ use crate::sys::{self, Clone, Cloned, Pointers};
 
 /// User namespaces that translate owners, kept for the next who needs the same.
 #[derive(Debug, Default)]
-pub(super) struct Namespaces(HashMap<(IdMap, IdMap), OwnedFd>);
+pub(super) struct Namespaces(HashMap<(Vec<IdMap>, Vec<IdMap>), OwnedFd>);
 
 /// More translations than this are not kept.
 const KEPT: usize = 64;
 
 impl Namespaces {
     /// The namespace with these maps.
-    pub(super) fn get(&mut self, uids: IdMap, gids: IdMap) -> Result<&OwnedFd> {
-        if !self.0.contains_key(&(uids, gids)) {
+    pub(super) fn get(&mut self, uids: &[IdMap], gids: &[IdMap]) -> Result<&OwnedFd> {
+        let maps = (uids.to_vec(), gids.to_vec());
+        if !self.0.contains_key(&maps) {
             if self.0.len() >= KEPT {
                 self.0.clear();
             }
-            self.0.insert((uids, gids), user_namespace(uids, gids)?);
+            self.0.insert(maps.clone(), user_namespace(uids, gids)?);
         }
-        self.0.get(&(uids, gids)).ok_or(Errno::NOENT)
+        self.0.get(&maps).ok_or(Errno::NOENT)
     }
 }
 
@@ -71,6 +72,7 @@ pub(super) fn launch(
         table,
         talk: child_talk,
         maps: None,
+        child: None,
         entries,
         built: None,
         kept: 0,
@@ -80,8 +82,8 @@ pub(super) fn launch(
     for (at, step) in plan.steps.iter().enumerate().filter(|(_, step)| step.actor == Actor::Zygote) {
         let failed = |errno| (at + 1, errno);
         match &step.action {
-            Action::KeepUserNamespace { map, into } => {
-                let namespace = namespaces.get(*map, *map).and_then(|fd| fcntl_dupfd_cloexec(fd, 3));
+            Action::KeepUserNamespace { uids, gids, into } => {
+                let namespace = namespaces.get(uids, gids).and_then(|fd| fcntl_dupfd_cloexec(fd, 3));
                 let slot = context.table.get_mut(usize::from(into.0)).ok_or((at + 1, Errno::BADF))?;
                 *slot = Some(namespace.map_err(failed)?);
             }
@@ -91,7 +93,7 @@ pub(super) fn launch(
                 Cloned::Parent { pidfd, .. } => helper = Some(pidfd),
             },
             Action::Clone { namespaces, cgroup } => {
-                let pipe = has_maps(plan).then(|| pipe_with(PipeFlags::CLOEXEC)).transpose();
+                let pipe = plan.has_maps().then(|| pipe_with(PipeFlags::CLOEXEC)).transpose();
                 context.maps = pipe.map_err(failed)?;
                 match clone(&context, *namespaces, *cgroup).map_err(failed)? {
                     Cloned::Child => init::become_guest(context),
@@ -109,10 +111,6 @@ pub(super) fn launch(
         }
     }
     Ok(Launched { child, helper, talk, ends, oom })
-}
-
-fn has_maps(plan: &Plan) -> bool {
-    plan.steps.iter().any(|step| matches!(step.action, Action::MapIds { .. }))
 }
 
 fn clone(context: &Context<'_>, flags: u64, cgroup: Option<Slot>) -> Result<Cloned> {

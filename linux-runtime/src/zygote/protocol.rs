@@ -28,7 +28,7 @@ use crate::plan::Plan;
 use crate::step::Slot;
 
 /// The version of this wire. A zygote speaks its own and the one before.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What a host asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]

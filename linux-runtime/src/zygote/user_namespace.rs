@@ -12,7 +12,7 @@ use crate::sys::{self, Clone, Cloned};
 
 /// Makes a user namespace with these maps. Its only process ends when the descriptor has been taken; whoever reaps
 /// children reaps it.
-pub(crate) fn user_namespace(uids: IdMap, gids: IdMap) -> Result<OwnedFd> {
+pub(crate) fn user_namespace(uids: &[IdMap], gids: &[IdMap]) -> Result<OwnedFd> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     match sys::clone3(Clone { flags: libc::CLONE_NEWUSER as u64, cgroup: None })? {
         Cloned::Child => {
@@ -22,7 +22,7 @@ pub(crate) fn user_namespace(uids: IdMap, gids: IdMap) -> Result<OwnedFd> {
             sys::exit_now(0)
         }
         Cloned::Parent { pid, .. } => {
-            write_maps(pid, &[uids], &[gids], false)?;
+            write_maps(pid, uids, gids, false)?;
             let path = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
             let namespace = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
             drop(write);

@@ -201,7 +201,7 @@ impl Zygote {
             return Ok(());
         }
         let map = |inside| IdMap { inside, outside, count: 1 };
-        let namespace = self.namespaces.get(map(owner), map(group))?.as_fd();
+        let namespace = self.namespaces.get(&[map(owner)], &[map(group)])?.as_fd();
         let change = MountAttributes { set: sys::IDMAP, user_namespace: Some(namespace), ..Default::default() };
         match sys::mount_setattr(mount.as_fd(), change) {
             // Everybody may read what is in there: nothing is lost by not being its owner.
