@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use serde::{Deserialize, Serialize};
 
+mod blocks;
+mod claim;
 mod devices;
 mod freeze;
 mod leave;
@@ -14,17 +16,28 @@ mod limits;
 mod make;
 mod members;
 mod offers;
+mod oom;
+mod pressure;
 mod remove;
+mod setting;
+mod stats;
 mod update;
 mod usage;
 
+pub use blocks::{BlockCount, BlockTable};
+pub use claim::{Claim, group};
 pub use freeze::{freeze, is_frozen, thaw};
 pub use leave::leave;
 pub(crate) use limits::{Bound, device_program, lower};
 pub(crate) use make::create_group;
 pub use members::processes;
 pub use offers::Offers;
-pub use remove::{kill_all, remove, remove_leftovers, remove_parent};
+pub use oom::{Oom, OomWatch};
+pub use pressure::{Pressure, Stall};
+pub use remove::{kill_all, remove, remove_leftovers, remove_parent, signal_all};
+pub use setting::{Missing, Setting};
+pub(crate) use setting::{Unsettled, settle};
+pub use stats::{Counter, Stats, stats};
 pub use update::update;
 pub use usage::{Block, Throttling, Usage, usage};
 
@@ -85,7 +98,10 @@ impl Layout {
 }
 
 /// The controllers that bound or measure a sandbox; others are left alone.
-const MATTERS: [&str; 9] = ["memory", "cpu", "cpuacct", "pids", "devices", "cpuset", "freezer", "blkio", "io"];
+const MATTERS: [&str; 13] = [
+    "memory", "cpu", "cpuacct", "pids", "devices", "cpuset", "freezer", "blkio", "io", "hugetlb", "net_cls",
+    "net_prio", "rdma",
+];
 
 /// One line of mountinfo (proc(5)), if it is a cgroup hierarchy.
 fn parse_line(line: &str) -> Option<Hierarchy> {
@@ -98,8 +114,7 @@ fn parse_line(line: &str) -> Option<Hierarchy> {
     };
     let options = after.nth(1)?;
     let mount = Path::new(before.split(' ').nth(4)?).to_path_buf();
-    let known = |name: &&str| MATTERS.contains(name) || ["hugetlb", "net_cls", "net_prio"].contains(name);
-    let controllers = options.split(',').filter(known).map(str::to_owned).collect();
+    let controllers = options.split(',').filter(|name| MATTERS.contains(name)).map(str::to_owned).collect();
     Some(Hierarchy { mount, controllers, unified, writable: false })
 }
 

@@ -2,7 +2,6 @@
 //! caller, before the zygote hears of it.
 
 use std::ffi::CStr;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -83,11 +82,9 @@ fn open(action: &Action) -> io::Result<(Slot, OwnedFd)> {
             sys::mount_setattr(source.as_fd(), change)?;
             Ok((*into, source))
         }
-        Action::CreateCgroup { hierarchy, group, values, attach, unified } => {
-            let directory = cgroup::create_group(path(hierarchy), path(group), *unified)?;
-            for (file, value) in values {
-                set(&directory, file, value)?;
-            }
+        Action::CreateCgroup { hierarchy, group, settings, attach, unified } => {
+            let directory = cgroup::create_group(path(hierarchy), path(group), *unified, settings)?;
+            cgroup::settle(&directory, settings).map_err(cgroup::Unsettled::told)?;
             Ok((*attach, attachment(&directory, *unified)?))
         }
         Action::OpenCgroup { hierarchy, group, attach, unified } => {
@@ -163,18 +160,6 @@ fn scratch(path: &CStr, owner: u32, like: Option<&CStr>) -> io::Result<OwnedFd> 
         }
     }
     detached(path, false)
-}
-
-fn set(directory: &Path, file: &CStr, value: &CStr) -> io::Result<()> {
-    match fs::write(directory.join(path(file)), value.to_bytes()) {
-        // Kernels without swap accounting have no such file: there is no swap to bound either.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && is_swap(file) => Ok(()),
-        other => other,
-    }
-}
-
-fn is_swap(file: &CStr) -> bool {
-    [&b"memory.swap.max"[..], b"memory.memsw.limit_in_bytes"].contains(&file.to_bytes())
 }
 
 /// What the child attaches itself by: the directory on v2, the `tasks` file on v1.

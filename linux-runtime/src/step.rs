@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup::Setting;
 use crate::sys::Instruction;
 
 mod display;
@@ -72,8 +73,8 @@ pub enum Action {
     OpenRoot { path: CString, into: Slot },
     /// A bind source as a detached clone.
     OpenSource { path: CString, recursive: bool, attributes: u64, into: Slot },
-    /// One cgroup directory with its limits, `(file, value)` in order.
-    CreateCgroup { hierarchy: CString, group: CString, values: Vec<(CString, CString)>, attach: Slot, unified: bool },
+    /// One cgroup directory with its limits.
+    CreateCgroup { hierarchy: CString, group: CString, settings: Vec<Setting>, attach: Slot, unified: bool },
     /// Which devices a v2 group may open, as a program of eBPF: there the controller of v1 is none (Linux 4.15).
     FilterDevices { hierarchy: CString, group: CString, program: Vec<u64> },
     /// The cgroup of a running container, for one more process in it.

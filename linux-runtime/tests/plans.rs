@@ -76,6 +76,39 @@ fn a_container_under_a_user_namespace_has_a_helper() {
     insta::assert_snapshot!(lower(&spec(), Some(SUBORDINATE), &v2()).unwrap());
 }
 
+/// Everything that `linux.resources` can ask of both versions.
+fn bounded() -> Spec {
+    let device = |rate: u64| serde_json::json!([{ "major": 8, "minor": 0, "rate": rate }]);
+    let resources = serde_json::json!({
+        "devices": [{ "allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw" }],
+        "memory": { "limit": 1 << 20, "swap": 2 << 20, "reservation": 1 << 19 },
+        "cpu": { "shares": 512, "quota": 20_000, "period": 50_000, "burst": 1000, "cpus": "0-1", "mems": "0" },
+        "pids": { "limit": 32 },
+        "blockIO": { "weight": 500, "throttleReadBpsDevice": device(600), "throttleWriteIOPSDevice": device(0) },
+        "hugepageLimits": [{ "pageSize": "2MB", "limit": 0 }],
+        "rdma": { "mlx5_1": { "hcaHandles": 3 } },
+    });
+    let mut spec = spec();
+    spec.linux_mut().as_mut().unwrap().set_resources(Some(serde_json::from_value(resources).unwrap()));
+    spec
+}
+
+#[test]
+fn a_container_is_bounded_on_v1_in_a_hierarchy_each() {
+    let all = ["memory", "cpu", "cpuacct", "pids", "devices", "cpuset", "blkio", "hugetlb", "rdma"];
+    let facts = facts(all.map(|name| hierarchy(&format!("/sys/fs/cgroup/{name}"), &[name], false)).to_vec());
+    insta::assert_snapshot!(lower(&bounded(), None, &facts).unwrap());
+}
+
+#[test]
+fn a_container_is_bounded_on_v2_in_one_group() {
+    let all = ["memory", "cpu", "pids", "cpuset", "io", "hugetlb", "rdma"];
+    let mut spec = bounded();
+    let unified = [("memory.high".to_owned(), "786432".to_owned())].into();
+    spec.linux_mut().as_mut().unwrap().resources_mut().as_mut().unwrap().set_unified(Some(unified));
+    insta::assert_snapshot!(lower(&spec, None, &facts(vec![hierarchy("/sys/fs/cgroup", &all, true)])).unwrap());
+}
+
 #[test]
 fn a_worker_ends_in_enter() {
     let confinement = Confinement {
@@ -129,5 +162,8 @@ fn what_cannot_be_lowered_is_refused_in_a_sentence() {
         "working directory `relative` is not absolute",
     );
     let unlimited = lower(&spec(), None, &facts(Vec::new())).unwrap_err().to_string();
-    assert_eq!(unlimited, "limit memory: no cgroup of that controller can be made by this user");
+    assert_eq!(
+        unlimited,
+        "`linux.resources.memory`: no cgroup of the controller `memory` can be made here by this user"
+    );
 }

@@ -338,7 +338,7 @@ fn limits_are_files_of_its_cgroup(under: &Under) -> Result<()> {
         (&["memory/memory.limit_in_bytes", "memory.max"], &["67108864"]),
         (&["pids/pids.max", "pids.max"], &["33"]),
         (&["cpu/cpu.cfs_quota_us", "cpu.max"], &["20000", "20000 50000"]),
-        (&["cpu/cpu.shares", "cpu.weight"], &["512", "20"]),
+        (&["cpu/cpu.shares", "cpu.weight"], &["512", "59"]),
     ];
     for (paths, values) in table {
         let found = inside(paths)?;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::members::{gather, members};
+use super::setting::write;
 use super::{Layout, create_group};
 use crate::error::{Error, Result};
 
@@ -48,8 +49,8 @@ pub fn freeze(layout: &Layout, group: &str) -> Result<()> {
 pub fn thaw(layout: &Layout, group: &str) -> Result<()> {
     let Ok(freezer) = find(layout, group) else { return Ok(()) };
     let written = match &freezer {
-        Freezer::Unified(directory) => fs::write(directory.join("cgroup.freeze"), "0"),
-        Freezer::Old(directory) => fs::write(directory.join("freezer.state"), "THAWED"),
+        Freezer::Unified(directory) => write(&directory.join("cgroup.freeze"), "0"),
+        Freezer::Old(directory) => write(&directory.join("freezer.state"), "THAWED"),
     };
     match written {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -86,22 +87,22 @@ fn find(layout: &Layout, group: &str) -> Result<Freezer> {
 }
 
 fn freeze_unified(directory: &Path) -> io::Result<()> {
-    fs::write(directory.join("cgroup.freeze"), "1")?;
+    write(&directory.join("cgroup.freeze"), "1")?;
     let events = directory.join("cgroup.events");
     until(|| Ok(reads(&events, |text| text.lines().any(|line| line == "frozen 1"))))
 }
 
 fn freeze_old(layout: &Layout, group: &str, directory: &Path) -> io::Result<()> {
     if let Some(hierarchy) = layout.with("freezer") {
-        create_group(&hierarchy.mount, Path::new(group), false)?;
+        create_group(&hierarchy.mount, Path::new(group), false, &[])?;
     }
     let state = directory.join("freezer.state");
     // First the state, then the members: each stops as it comes in, and forks no more.
-    fs::write(&state, "FROZEN")?;
+    write(&state, "FROZEN")?;
     gather(layout, group, directory)?;
     until(|| {
         // Said again each time: what was forked while the kernel looked the other way is only then found.
-        fs::write(&state, "FROZEN")?;
+        write(&state, "FROZEN")?;
         Ok(reads(&state, |text| text == "FROZEN") || members(directory).is_empty())
     })
 }

@@ -1,69 +1,75 @@
-//! OCI resources as values of cgroup files, v1 or v2. Pure.
+//! OCI resources as values of cgroup files, v1 or v2: a file below for each controller. Pure.
 
-use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, LinuxThrottleDevice};
+use oci_spec::runtime::LinuxResources;
 
+use super::setting::Setting;
 use super::{Hierarchy, Layout, devices};
 use crate::error::{Error, Result};
 
-/// A group to make in one hierarchy: its files and values, in the order they must be written.
+mod cpu;
+mod hugetlb;
+mod io;
+mod memory;
+mod network;
+mod rdma;
+#[cfg(test)]
+mod tests;
+mod unified;
+
+/// A group to make in one hierarchy: its files and values, in the order they are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bound<'a> {
     pub(crate) hierarchy: &'a Hierarchy,
-    pub(crate) values: Vec<(&'static str, String)>,
+    pub(crate) settings: Vec<Setting>,
 }
 
-/// What to make where, for `resources`.
+/// What to make where, for `resources`. In the hierarchies of memory, pids, cpu and devices a group is always made: they
+/// measure, and by them its members are found. In the others only what is bounded has one, since each costs a start.
 ///
 /// # Errors
-/// `Lacks` when a limit is asked for whose controller cannot be written here.
+/// `Lacks` when a limit is asked for that cannot be held here, by its field.
 pub(crate) fn lower<'a>(layout: &'a Layout, resources: Option<&LinuxResources>) -> Result<Vec<Bound<'a>>> {
-    let mut bounds: Vec<Bound<'a>> = Vec::new();
-    let mut put = |controller: &str, required: bool, values: Vec<(&'static str, String)>| {
-        let Some(hierarchy) = layout.with(controller) else {
-            let lacks = format!("limit {controller}: no cgroup of that controller can be made by this user");
-            return if required { Err(Error::Lacks(lacks)) } else { Ok(()) };
-        };
-        match bounds.iter_mut().find(|bound| bound.hierarchy.mount == hierarchy.mount) {
-            Some(bound) => bound.values.extend(values),
-            None => bounds.push(Bound { hierarchy, values }),
-        }
-        Ok(())
-    };
-    let unified = |controller: &str| layout.with(controller).is_some_and(|hierarchy| hierarchy.unified);
+    let nothing = LinuxResources::default();
+    let asked = resources.unwrap_or(&nothing);
+    let mut bounds = Bounds { layout, all: Vec::new() };
+    let has_v2 = |controller: &str| layout.with(controller).is_some_and(|hierarchy| hierarchy.unified);
 
-    let memory = resources.and_then(|all| all.memory().as_ref());
-    if memory.is_some_and(|memory| memory.swappiness().is_some()) && unified("memory") {
-        return Err(Error::Lacks("limit memory: cgroups v2 have no swappiness of their own".into()));
-    }
-    if memory.is_some_and(|memory| memory.disable_oom_killer() == Some(true)) && unified("memory") {
-        return Err(Error::Lacks("limit memory: cgroups v2 cannot disable the OOM killer".into()));
-    }
-    let values = memory.map(|memory| memory_values(memory, unified("memory"))).unwrap_or_default();
-    put("memory", !values.is_empty(), values)?;
-
-    let pids = resources.and_then(|all| all.pids().as_ref()).map(|pids| pids.limit()).filter(|limit| *limit != 0);
-    let values = pids.map(|limit| vec![("pids.max", number_or_max(limit))]).unwrap_or_default();
-    put("pids", !values.is_empty(), values)?;
-
-    let cpu = resources.and_then(|all| all.cpu().as_ref());
-    let values = cpu.map(|cpu| cpu_values(cpu, unified("cpu"))).unwrap_or_default();
-    put("cpu", !values.is_empty(), values)?;
-    if !unified("cpu") {
-        put("cpuacct", false, Vec::new())?;
+    let memory = asked.memory().as_ref().map(|memory| memory::settings(memory, has_v2("memory")));
+    bounds.put("memory", "memory", Always::Made, memory.transpose()?.unwrap_or_default())?;
+    let pids = asked.pids().as_ref().map(|pids| pids.limit()).filter(|limit| *limit != 0);
+    let pids = pids.map(|limit| Setting::new("pids.max", number_or_max(limit)).passed_if(limit < 0));
+    bounds.put("pids", "pids", Always::Made, pids.into_iter().collect())?;
+    let cpu = asked.cpu().as_ref();
+    let settings = cpu.map(|cpu| cpu::settings(cpu, has_v2("cpu"))).transpose()?.unwrap_or_default();
+    bounds.put("cpu", "cpu", Always::Made, settings)?;
+    if !has_v2("cpu") {
+        bounds.put("cpuacct", "cpu", Always::Made, Vec::new())?;
     }
     // Only v1 has this controller; for v2 see [`device_program`].
-    put("devices", false, devices::lines(&devices::rules(resources.and_then(|all| all.devices().as_ref()))))?;
-    let values = cpu.map(cpuset_values).unwrap_or_default();
-    if !values.is_empty() {
-        put("cpuset", true, values)?;
+    if layout.with("devices").is_some() {
+        bounds.put("devices", "devices", Always::Made, devices::settings(asked.devices().as_ref())?)?;
     }
-    let io = resources.and_then(|all| all.block_io().as_ref());
-    let controller = if layout.with("blkio").is_some() { "blkio" } else { "io" };
-    let values = io.map(|io| io_values(io, controller == "io")).unwrap_or_default();
-    if !values.is_empty() {
-        put(controller, true, values)?;
+    bounds.put("cpuset", "cpu.cpus", Always::IfBound, cpu.map(cpu::sets).unwrap_or_default())?;
+    let io = if layout.with("blkio").is_some() { "blkio" } else { "io" };
+    let settings = asked.block_io().as_ref().map(|asked| io::settings(asked, io == "io"));
+    bounds.put(io, "blockIO", Always::IfBound, settings.transpose()?.unwrap_or_default())?;
+    let huge = hugetlb::settings(asked.hugepage_limits().as_deref().unwrap_or_default(), has_v2("hugetlb"))?;
+    bounds.put("hugetlb", "hugepageLimits", Always::IfBound, huge)?;
+    if let Some(network) = asked.network() {
+        bounds.put("net_cls", "network.classID", Always::IfBound, network::class(network))?;
+        bounds.put("net_prio", "network.priorities", Always::IfBound, network::priorities(network)?)?;
     }
-    Ok(bounds)
+    bounds.put("rdma", "rdma", Always::IfBound, asked.rdma().as_ref().map(rdma::settings).unwrap_or_default())?;
+    for (controller, setting) in asked.unified().as_ref().map(unified::settings).transpose()?.unwrap_or_default() {
+        if !unified::can_hold(layout, &controller) {
+            let file = setting.file;
+            return Err(Error::Lacks(format!(
+                "`linux.resources.unified`: `{file}` needs the controller `{controller}` of cgroups v2, which is not here"
+            )));
+        }
+        bounds.put_unified(setting);
+    }
+    Ok(bounds.all)
 }
 
 /// What does for a group of v2 what the controller of v1 does, where there is no such controller.
@@ -72,105 +78,55 @@ pub(crate) fn device_program(layout: &Layout, resources: Option<&LinuxResources>
     layout.with("devices").is_none().then(|| devices::program(&rules))
 }
 
-fn memory_values(memory: &LinuxMemory, unified: bool) -> Vec<(&'static str, String)> {
-    let mut values = Vec::new();
-    let limit = memory.limit().filter(|limit| *limit != 0);
-    let swap = memory.swap().filter(|swap| *swap != 0);
-    if let Some(reservation) = memory.reservation().filter(|reservation| *reservation != 0) {
-        let file = if unified { "memory.low" } else { "memory.soft_limit_in_bytes" };
-        values.push((file, reservation.to_string()));
-    }
-    if let Some(limit) = limit {
-        let file = if unified { "memory.max" } else { "memory.limit_in_bytes" };
-        values.push((file, if unified { number_or_max(limit) } else { limit.to_string() }));
-    }
-    // v2 has no such file; `lower` has refused it there.
-    values.extend(memory.swappiness().filter(|_| !unified).map(|value| ("memory.swappiness", value.to_string())));
-    if memory.disable_oom_killer() == Some(true) && !unified {
-        values.push(("memory.oom_control", "1".to_owned()));
-    }
-    match (swap, limit) {
-        // OCI counts memory and swap together, as v1 does; v2 counts swap alone.
-        (Some(swap), Some(limit)) if unified && swap > 0 && limit > 0 => {
-            values.push(("memory.swap.max", (swap - limit).max(0).to_string()));
-        }
-        (Some(swap), _) if unified => values.push(("memory.swap.max", number_or_max(swap))),
-        (Some(swap), _) => values.push(("memory.memsw.limit_in_bytes", swap.to_string())),
-        (None, _) => {}
-    }
-    values
+/// When a hierarchy has a group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Always {
+    Made,
+    IfBound,
 }
 
-/// Weights of 10 to 1000 are 1 to 10000 on v2, by the OCI specification's annex.
-fn io_values(io: &LinuxBlockIo, unified: bool) -> Vec<(&'static str, String)> {
-    let mut values = Vec::new();
-    let scaled = |weight: u16| 1 + (u32::from(weight.clamp(10, 1000)) - 10) * 9999 / 990;
-    if let Some(weight) = io.weight().filter(|weight| *weight != 0) {
-        values.push(if unified {
-            ("io.weight", format!("default {}", scaled(weight)))
-        } else {
-            ("blkio.weight", weight.to_string())
-        });
-    }
-    for device in io.weight_device().iter().flatten() {
-        let Some(weight) = device.weight() else { continue };
-        let (major, minor) = (device.major(), device.minor());
-        values.push(if unified {
-            ("io.weight", format!("{major}:{minor} {}", scaled(weight)))
-        } else {
-            ("blkio.weight_device", format!("{major}:{minor} {weight}"))
-        });
-    }
-    let throttles: [(&Option<Vec<LinuxThrottleDevice>>, &'static str, &str); 4] = [
-        (io.throttle_read_bps_device(), "blkio.throttle.read_bps_device", "rbps"),
-        (io.throttle_write_bps_device(), "blkio.throttle.write_bps_device", "wbps"),
-        (io.throttle_read_iops_device(), "blkio.throttle.read_iops_device", "riops"),
-        (io.throttle_write_iops_device(), "blkio.throttle.write_iops_device", "wiops"),
-    ];
-    for (devices, file, key) in throttles {
-        for device in devices.iter().flatten() {
-            let (major, minor, rate) = (device.major(), device.minor(), device.rate());
-            values.push(if unified {
-                ("io.max", format!("{major}:{minor} {key}={rate}"))
-            } else {
-                (file, format!("{major}:{minor} {rate}"))
-            });
-        }
-    }
-    values
+struct Bounds<'a> {
+    layout: &'a Layout,
+    all: Vec<Bound<'a>>,
 }
 
-fn cpu_values(cpu: &LinuxCpu, unified: bool) -> Vec<(&'static str, String)> {
-    let mut values = Vec::new();
-    if let Some(shares) = cpu.shares().filter(|shares| *shares != 0) {
-        if unified {
-            // The conversion of the OCI specification's v2 annex: 2..=262144 shares onto 1..=10000 of weight.
-            values.push(("cpu.weight", (1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142).to_string()));
-        } else {
-            values.push(("cpu.shares", shares.to_string()));
+impl<'a> Bounds<'a> {
+    fn put(&mut self, controller: &str, field: &str, always: Always, settings: Vec<Setting>) -> Result<()> {
+        if settings.is_empty() && always == Always::IfBound {
+            return Ok(());
+        }
+        let Some(hierarchy) = self.layout.with(controller) else {
+            // What bounds nothing holds without a controller too.
+            if settings.iter().all(|setting| setting.missing == super::Missing::Passed) {
+                return Ok(());
+            }
+            return Err(Error::Lacks(format!(
+                "`linux.resources.{field}`: no cgroup of the controller `{controller}` can be made here by this user"
+            )));
+        };
+        self.put_in(hierarchy, settings);
+        Ok(())
+    }
+
+    fn put_unified(&mut self, setting: Setting) {
+        if let Some(hierarchy) = self.layout.hierarchies.iter().find(|one| one.unified && one.writable) {
+            self.put_in(hierarchy, vec![setting]);
         }
     }
-    let period = cpu.period().filter(|period| *period != 0);
-    let quota = cpu.quota().filter(|quota| *quota != 0);
-    if unified {
-        if quota.is_some() || period.is_some() {
-            let quota = quota.map_or_else(|| "max".to_owned(), number_or_max);
-            values.push(("cpu.max", format!("{quota} {}", period.unwrap_or(100_000))));
+
+    fn put_in(&mut self, hierarchy: &'a Hierarchy, settings: Vec<Setting>) {
+        match self.all.iter_mut().find(|bound| bound.hierarchy.mount == hierarchy.mount) {
+            Some(bound) => bound.settings.extend(settings),
+            None => self.all.push(Bound { hierarchy, settings }),
         }
-        return values;
     }
-    values.extend(period.map(|period| ("cpu.cfs_period_us", period.to_string())));
-    values.extend(quota.map(|quota| ("cpu.cfs_quota_us", quota.to_string())));
-    values
 }
 
-fn cpuset_values(cpu: &LinuxCpu) -> Vec<(&'static str, String)> {
-    let mut values = Vec::new();
-    values.extend(cpu.cpus().clone().filter(|cpus| !cpus.is_empty()).map(|cpus| ("cpuset.cpus", cpus)));
-    values.extend(cpu.mems().clone().filter(|mems| !mems.is_empty()).map(|mems| ("cpuset.mems", mems)));
-    values
-}
-
+/// As v2 and the pids controller write it: a negative number is no bound.
 fn number_or_max(number: i64) -> String {
     if number < 0 { "max".to_owned() } else { number.to_string() }
+}
+
+fn refused<T>(field: &str, why: &str) -> Result<T> {
+    Err(Error::Plan(format!("`linux.resources.{field}`: {why}")))
 }

@@ -4,46 +4,53 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::setting::{Setting, write};
+
 /// How often a group is tried whose parent goes away.
 const ATTEMPTS: usize = 64;
 
-/// Makes the group and its parents. A sandbox that is being removed may take an empty parent with it meanwhile: then
-/// it is made once more.
-pub(crate) fn create_group(hierarchy: &Path, group: &Path, unified: bool) -> io::Result<PathBuf> {
+/// Makes the group and its parents, with the controllers that `settings` need besides the usual ones (v2). A sandbox that
+/// is being removed may take an empty parent with it meanwhile: then it is made once more.
+pub(crate) fn create_group(hierarchy: &Path, group: &Path, unified: bool, settings: &[Setting]) -> io::Result<PathBuf> {
     for _ in 1..ATTEMPTS {
-        match try_create_group(hierarchy, group, unified) {
+        match try_create_group(hierarchy, group, unified, settings) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other,
         }
     }
-    try_create_group(hierarchy, group, unified)
+    try_create_group(hierarchy, group, unified, settings)
 }
 
 /// On v2 the controllers are handed down to the group.
-fn try_create_group(hierarchy: &Path, group: &Path, unified: bool) -> io::Result<PathBuf> {
+fn try_create_group(hierarchy: &Path, group: &Path, unified: bool, settings: &[Setting]) -> io::Result<PathBuf> {
     let mut directory = hierarchy.to_path_buf();
     for component in group.components() {
         if unified {
-            hand_down(&directory)?;
+            hand_down(&directory, settings)?;
         }
         directory.push(component);
         match fs::create_dir(&directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => inherit_cpuset(&directory)?,
+            _ if !unified => inherit_cpuset(&directory)?,
+            _ => {}
         }
     }
     Ok(directory)
 }
 
+/// What every group has; others (hugetlb, rdma, misc) cost memory in each group and are for those who ask.
+const USUAL: [&str; 5] = ["memory", "cpu", "pids", "cpuset", "io"];
+
 /// Enables below `directory` the controllers that sandboxes use, one by one: one that is missing keeps none away.
-fn hand_down(directory: &Path) -> io::Result<()> {
+fn hand_down(directory: &Path, settings: &[Setting]) -> io::Result<()> {
     let enabled = fs::read_to_string(directory.join("cgroup.subtree_control"))?;
     let offered = fs::read_to_string(directory.join("cgroup.controllers"))?;
-    for controller in ["memory", "cpu", "pids", "cpuset", "io"] {
+    let needed = settings.iter().filter_map(|setting| setting.file.split('.').next());
+    for controller in USUAL.into_iter().chain(needed) {
         let has = |text: &str| text.split_whitespace().any(|name| name == controller);
         if has(&offered) && !has(&enabled) {
             // What cannot be enabled shows when a limit's file is missing.
-            drop(fs::write(directory.join("cgroup.subtree_control"), format!("+{controller}")));
+            drop(write(&directory.join("cgroup.subtree_control"), &format!("+{controller}")));
         }
     }
     Ok(())
@@ -59,7 +66,7 @@ fn inherit_cpuset(directory: &Path) -> io::Result<()> {
         if let Some(parent) = directory.parent()
             && directory.join("tasks").exists()
         {
-            fs::write(own, fs::read_to_string(parent.join(file))?)?;
+            write(&own, &fs::read_to_string(parent.join(file))?)?;
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -21,9 +22,23 @@ pub fn processes(layout: &Layout, group: &str) -> Vec<u32> {
     all.into_iter().collect()
 }
 
+/// Who lives in `directory` and in the groups below it, which a container may have made.
 pub(super) fn members(directory: &Path) -> Vec<Pid> {
     let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)).collect()
+    let mut all: Vec<Pid> = text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)).collect();
+    if has_groups(directory) {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                all.extend(members(&entry.path()));
+            }
+        }
+    }
+    all
+}
+
+/// A directory has a link of its own, one of its parent's, and one of each directory in it.
+fn has_groups(directory: &Path) -> bool {
+    fs::metadata(directory).is_ok_and(|found| found.nlink() > 2)
 }
 
 /// Moves every member of `group` into `directory`, which is the group's in a hierarchy it was not made in.

@@ -3,36 +3,49 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::members::members;
+use super::setting::write;
 use super::{Layout, is_frozen, thaw};
 use crate::error::{Error, Result};
+use crate::sys::send_signal;
 
-/// Sends SIGKILL to everything in `group` (such as `proa-1f3c/ID`).
-///
-/// By `cgroup.kill` (v2, Linux 5.14) at once; else member by member, each held by a pidfd before it is looked for once
-/// more, so that a number reused meanwhile is a process of the same group or none. A fork bomb is bounded by `pids.max`
-/// or its pid namespace.
+/// Sends SIGKILL to everything in `group` (such as `proa-1f3c/ID`) and below it; by `cgroup.kill` (v2, Linux 5.14) at once.
 pub fn kill_all(layout: &Layout, group: &str) {
     for directory in layout.directories(group) {
-        if fs::write(directory.join("cgroup.kill"), "1").is_ok() {
+        if write(&directory.join("cgroup.kill"), "1").is_ok() {
             return;
         }
-        let held = |pid: Pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?));
-        let all: Vec<_> = members(&directory).into_iter().filter_map(held).collect();
-        let still: HashSet<Pid> =
-            if all.is_empty() { HashSet::new() } else { members(&directory).into_iter().collect() };
-        for (_, process) in all.into_iter().filter(|(pid, _)| still.contains(pid)) {
-            // Gone already is as good as killed.
-            let _ = pidfd_send_signal(process, Signal::KILL);
-        }
+        signal_members(&directory, libc::SIGKILL);
     }
     // What is frozen (v1) dies when it goes on.
     if is_frozen(layout, group) {
         drop(thaw(layout, group));
+    }
+}
+
+/// Sends `signal` to everything in `group` and below it, to each process once.
+pub fn signal_all(layout: &Layout, group: &str, signal: i32) {
+    // Everything stands in the same group in every hierarchy that counts its members.
+    let counted = layout.directories(group).into_iter().max_by_key(|directory| members(directory).len());
+    if let Some(directory) = counted {
+        signal_members(&directory, signal);
+    }
+}
+
+/// Member by member, each held by a pidfd before it is looked for once more, so that a number reused meanwhile is a
+/// process of the same group or none. A fork bomb is bounded by `pids.max` or its pid namespace.
+fn signal_members(directory: &Path, signal: i32) {
+    let held = |pid: Pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?));
+    let all: Vec<_> = members(directory).into_iter().filter_map(held).collect();
+    let still: HashSet<Pid> = if all.is_empty() { HashSet::new() } else { members(directory).into_iter().collect() };
+    for (_, process) in all.into_iter().filter(|(pid, _)| still.contains(pid)) {
+        // Gone already is as good as killed.
+        drop(send_signal(process.as_fd(), signal));
     }
 }
 
@@ -52,19 +65,29 @@ pub fn remove(layout: &Layout, group: &str) -> Result<()> {
     first.map_or(Ok(()), Err)
 }
 
-fn remove_tree(directory: &Path) -> io::Result<()> {
+pub(super) fn remove_tree(directory: &Path) -> io::Result<()> {
     match fs::remove_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Ok(()) => return Ok(()),
         Err(_) => {}
     }
-    for entry in fs::read_dir(directory)? {
+    remove_below(directory)?;
+    fs::remove_dir(directory)
+}
+
+/// Removes what stands below `directory`; absent is fine.
+pub(super) fn remove_below(directory: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             remove_tree(&entry.path())?;
         }
     }
-    fs::remove_dir(directory)
+    Ok(())
 }
 
 /// Kills and removes every group below `parent` that is not in `known`, then `parent` itself when it is empty.

@@ -1,87 +1,125 @@
 //! Changes the bounds of a group in which something lives.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
 use super::members::gather;
-use super::{Layout, create_group, lower};
+use super::{Bound, Layout, create_group, lower, settle};
 use crate::error::{Error, Result};
-
-/// Memory and memory with swap on v1, of which the first may never be above the second.
-const MEMORY: &str = "memory.limit_in_bytes";
-const WITH_SWAP: &str = "memory.memsw.limit_in_bytes";
 
 /// Writes what `resources` names; what it does not name stays. Devices are not touched. May wait, since the kernel takes
 /// back memory before a lower limit holds: not for an event loop's thread.
 ///
 /// # Errors
-/// `Lacks` for a limit without its controller, `Cgroup` with the file that would not take its value (`ResourceBusy` for
+/// `Lacks` for a limit that cannot be held here, `Cgroup` with the file that would not take its value (`ResourceBusy` for
 /// memory that is in use).
 pub fn update(layout: &Layout, group: &str, resources: &LinuxResources) -> Result<()> {
-    for bound in lower(layout, Some(resources))? {
-        let directory = bound.hierarchy.mount.join(group);
-        let mut values: Vec<_> = bound.values.into_iter().filter(|(file, _)| !file.starts_with("devices.")).collect();
-        if values.is_empty() {
-            continue;
-        }
-        let failed = |file: &str| {
-            let path = directory.join(file).display().to_string();
-            move |source| Error::Cgroup { verb: "set", path, source }
-        };
-        if !directory.exists() {
-            // A hierarchy in which it had no bound so far.
-            create_group(&bound.hierarchy.mount, Path::new(group), bound.hierarchy.unified).map_err(failed(""))?;
-            gather(layout, group, &directory).map_err(failed("cgroup.procs"))?;
-        }
-        order(&mut values, &directory);
-        for (file, value) in values {
-            match fs::write(directory.join(file), &value) {
-                // Kernels without swap accounting have no such file: there is no swap to bound either.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_swap(file) => {}
-                other => other.map_err(failed(file))?,
-            }
+    let resources = completed(layout, group, resources)?;
+    for mut bound in lower(layout, Some(&resources))? {
+        bound.settings.retain(|setting| !setting.file.starts_with("devices."));
+        if !bound.settings.is_empty() {
+            change(layout, group, &bound)?;
         }
     }
     Ok(())
 }
 
-fn is_swap(file: &str) -> bool {
-    file == WITH_SWAP || file == "memory.swap.max"
+fn change(layout: &Layout, group: &str, bound: &Bound<'_>) -> Result<()> {
+    let directory = bound.hierarchy.mount.join(group);
+    let failed = |file: &str| {
+        let path = directory.join(file).display().to_string();
+        move |source| Error::Cgroup { verb: "set", path, source }
+    };
+    let stood = directory.exists();
+    if !stood || bound.hierarchy.unified {
+        // On v2 a controller that it did without so far is handed down.
+        create_group(&bound.hierarchy.mount, Path::new(group), bound.hierarchy.unified, &bound.settings)
+            .map_err(failed(""))?;
+    }
+    if !stood {
+        // A hierarchy in which it had no bound so far.
+        gather(layout, group, &directory).map_err(failed("cgroup.procs"))?;
+    }
+    settle(&directory, &bound.settings).map_err(|unsettled| unsettled.of(&directory))
 }
 
-/// Puts the limit with swap before the one without where it grows, behind it where it shrinks.
-fn order(values: &mut [(&'static str, String)], directory: &Path) {
-    let at = |name: &str, values: &[(&'static str, String)]| values.iter().position(|(file, _)| *file == name);
-    let (Some(memory), Some(swap)) = (at(MEMORY, values), at(WITH_SWAP, values)) else { return };
-    let now = fs::read_to_string(directory.join(WITH_SWAP)).ok().and_then(|text| text.trim().parse().ok());
-    let now: i64 = now.unwrap_or(i64::MAX);
-    // -1 is without limit.
-    let wanted = values[swap].1.parse().ok().filter(|wanted| *wanted >= 0).unwrap_or(i64::MAX);
-    if (wanted > now) == (memory < swap) {
-        values.swap(memory, swap);
+/// What v2 writes together, from what holds now where only a part is named; and the check that the kernel of v1 makes.
+fn completed(layout: &Layout, group: &str, resources: &LinuxResources) -> Result<LinuxResources> {
+    let mut all = resources.clone();
+    let now = |controller: &str, file: &str| {
+        let hierarchy = layout.with(controller).filter(|hierarchy| hierarchy.unified)?;
+        fs::read_to_string(hierarchy.mount.join(group).join(file)).ok()
+    };
+    if let Some(memory) = all.memory_mut() {
+        if let Some(limit) = now("memory", "memory.max") {
+            complete_memory(memory, &limit);
+        }
+        check_before(memory, now("memory", "memory.current").as_deref())?;
     }
+    if let (Some(cpu), Some(max)) = (all.cpu_mut(), now("cpu", "cpu.max")) {
+        complete_cpu(cpu, &max);
+    }
+    Ok(all)
+}
+
+/// Memory and swap are named together, so that swap alone takes both numbers.
+fn complete_memory(memory: &mut LinuxMemory, limit: &str) {
+    if memory.limit().unwrap_or(0) == 0 && memory.swap().unwrap_or(0) != 0 {
+        memory.set_limit(Some(number(limit)));
+    }
+}
+
+/// A period is written behind its quota.
+fn complete_cpu(cpu: &mut LinuxCpu, max: &str) {
+    if cpu.quota().unwrap_or(0) == 0 && cpu.period().unwrap_or(0) != 0 {
+        cpu.set_quota(Some(number(max.split(' ').next().unwrap_or_default())));
+    }
+}
+
+/// `max` is -1.
+fn number(text: &str) -> i64 {
+    text.trim().parse().unwrap_or(-1)
+}
+
+/// With v2 a limit below what is in use means kills; this asks for the refusal that v1 makes by itself.
+fn check_before(memory: &LinuxMemory, current: Option<&str>) -> Result<()> {
+    let limit = memory.limit().filter(|limit| *limit > 0);
+    let current = current.map(number).filter(|_| memory.check_before_update() == Some(true));
+    let (Some(limit), Some(current)) = (limit, current) else { return Ok(()) };
+    if limit >= current {
+        return Ok(());
+    }
+    let path = format!("memory.max to {limit}: {current} bytes are in use");
+    Err(Error::Cgroup { verb: "set", path, source: io::ErrorKind::ResourceBusy.into() })
 }
 
 #[cfg(test)]
 mod tests {
+    use oci_spec::runtime::{LinuxCpuBuilder, LinuxMemoryBuilder};
+
     use super::*;
 
     #[test]
-    fn memory_never_passes_memory_with_swap_on_its_way() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(WITH_SWAP), "100\n").unwrap();
-        let check = |wanted: &str, first: &str| {
-            let mut values = vec![(MEMORY, "50".to_owned()), (WITH_SWAP, wanted.to_owned())];
-            order(&mut values, folder.path());
-            assert_eq!(values[0].0, first, "{wanted}");
-            values.reverse();
-            order(&mut values, folder.path());
-            assert_eq!(values[0].0, first, "{wanted}");
-        };
-        check("200", WITH_SWAP);
-        check("-1", WITH_SWAP);
-        check("80", MEMORY);
+    fn what_v2_writes_together_is_completed_from_what_holds() {
+        let mut memory = LinuxMemoryBuilder::default().swap(300_i64).build().unwrap();
+        complete_memory(&mut memory, "100\n");
+        assert_eq!(memory.limit(), Some(100));
+        let mut cpu = LinuxCpuBuilder::default().period(50_000_u64).build().unwrap();
+        complete_cpu(&mut cpu, "max 100000\n");
+        assert_eq!(cpu.quota(), Some(-1));
+        let mut cpu = LinuxCpuBuilder::default().quota(7_i64).period(50_000_u64).build().unwrap();
+        complete_cpu(&mut cpu, "1 100000\n");
+        assert_eq!(cpu.quota(), Some(7));
+    }
+
+    #[test]
+    fn a_limit_below_what_is_in_use_is_refused_where_that_is_asked() {
+        let memory = |check| LinuxMemoryBuilder::default().limit(100_i64).check_before_update(check).build().unwrap();
+        assert!(check_before(&memory(true), Some("101\n")).is_err());
+        assert!(check_before(&memory(true), Some("99\n")).is_ok());
+        assert!(check_before(&memory(false), Some("101\n")).is_ok());
     }
 }

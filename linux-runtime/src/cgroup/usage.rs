@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use super::{Hierarchy, Layout};
+use super::{Hierarchy, Layout, blocks};
 
 /// What a group uses; 0 or nothing where no controller says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Usage {
     /// Processes and threads, now and at most.
     pub pids: u64,
     pub pids_limit: Option<u64>,
-    /// Reads and writes of block devices (v2).
+    /// Reads and writes of block devices.
     pub blocks: Vec<Block>,
 }
 
@@ -50,14 +50,14 @@ pub struct Block {
 }
 
 /// One controller's files of a group.
-struct Files<'a> {
-    hierarchy: &'a Hierarchy,
-    group: &'a str,
+pub(super) struct Files<'a> {
+    pub(super) hierarchy: &'a Hierarchy,
+    pub(super) group: &'a str,
 }
 
 impl Files<'_> {
     /// The text of a file that may have another name on v2.
-    fn text(&self, old: &str, new: &str) -> String {
+    pub(super) fn text(&self, old: &str, new: &str) -> String {
         let name = if self.hierarchy.unified { new } else { old };
         if name.is_empty() {
             return String::new();
@@ -65,12 +65,12 @@ impl Files<'_> {
         fs::read_to_string(self.hierarchy.mount.join(self.group).join(name)).unwrap_or_default()
     }
 
-    fn number(&self, old: &str, new: &str) -> u64 {
+    pub(super) fn number(&self, old: &str, new: &str) -> u64 {
         self.text(old, new).trim().parse().unwrap_or(0)
     }
 
     /// A bound; v1 says a number near the largest where there is none, v2 `max`.
-    fn bound(&self, old: &str, new: &str) -> Option<u64> {
+    pub(super) fn bound(&self, old: &str, new: &str) -> Option<u64> {
         self.text(old, new).trim().parse().ok().filter(|bound| *bound < i64::MAX.cast_unsigned() / 2)
     }
 }
@@ -83,7 +83,11 @@ pub fn usage(layout: &Layout, group: &str) -> Usage {
         usage.memory = memory.number("memory.usage_in_bytes", "memory.current");
         usage.memory_peak = memory.number("memory.max_usage_in_bytes", "memory.peak");
         usage.memory_limit = memory.bound("memory.limit_in_bytes", "memory.max");
-        usage.memory_failures = memory.number("memory.failcnt", "");
+        usage.memory_failures = if memory.hierarchy.unified {
+            value(&table(&memory.text("", "memory.events")), "max")
+        } else {
+            memory.number("memory.failcnt", "")
+        };
         usage.memory_details = table(&memory.text("memory.stat", "memory.stat"));
     }
     if let Some(pids) = files("pids") {
@@ -92,14 +96,13 @@ pub fn usage(layout: &Layout, group: &str) -> Usage {
     }
     if let Some(cpu) = files("cpu") {
         let stat = table(&cpu.text("cpu.stat", "cpu.stat"));
-        let value = |name: &str| stat.iter().find(|(key, _)| key == name).map_or(0, |(_, value)| *value);
+        let value = |name: &str| value(&stat, name);
         usage.throttling.periods = value("nr_periods");
         usage.throttling.throttled = value("nr_throttled");
         usage.throttling.time = if cpu.hierarchy.unified {
             usage.cpu = Duration::from_micros(value("usage_usec"));
             usage.cpu_user = Duration::from_micros(value("user_usec"));
             usage.cpu_system = Duration::from_micros(value("system_usec"));
-            usage.blocks = blocks(&cpu.text("", "io.stat"));
             Duration::from_micros(value("throttled_usec"))
         } else {
             Duration::from_nanos(value("throttled_time"))
@@ -112,11 +115,13 @@ pub fn usage(layout: &Layout, group: &str) -> Usage {
         let each = cpu.text("cpuacct.usage_percpu", "");
         usage.cpu_each = each.split_whitespace().filter_map(|number| number.parse().ok()).collect();
     }
+    let tables = blocks::tables(layout, group);
+    usage.blocks = blocks::by_direction(&tables);
     usage
 }
 
 /// Lines of a name and a number.
-fn table(text: &str) -> Vec<(String, u64)> {
+pub(super) fn table(text: &str) -> Vec<(String, u64)> {
     let line = |line: &str| {
         let (name, value) = line.split_once(' ')?;
         Some((name.to_owned(), value.trim().parse().ok()?))
@@ -124,36 +129,7 @@ fn table(text: &str) -> Vec<(String, u64)> {
     text.lines().filter_map(line).collect()
 }
 
-/// `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`, a line for each device.
-fn blocks(text: &str) -> Vec<Block> {
-    let mut all = Vec::new();
-    for line in text.lines() {
-        let mut fields = line.split(' ');
-        let device = fields.next().and_then(|device| device.split_once(':'));
-        let Some((Ok(major), Ok(minor))) = device.map(|(major, minor)| (major.parse(), minor.parse())) else {
-            continue;
-        };
-        let values: Vec<(&str, u64)> =
-            fields.filter_map(|field| field.split_once('=')).filter_map(|(k, v)| Some((k, v.parse().ok()?))).collect();
-        let value = |name: &str| values.iter().find(|(key, _)| *key == name).map_or(0, |(_, value)| *value);
-        for (operation, bytes, count) in [("read", "rbytes", "rios"), ("write", "wbytes", "wios")] {
-            all.push(Block { major, minor, operation, bytes: value(bytes), count: value(count) });
-        }
-    }
-    all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_and_writes_of_each_device_are_told_apart() {
-        let all = blocks("8:0 rbytes=4096 wbytes=512 rios=2 wios=1 dbytes=0 dios=0\n253:1\nnonsense\n");
-        let told: Vec<_> = all.iter().map(|one| (one.major, one.minor, one.operation, one.bytes, one.count)).collect();
-        assert_eq!(
-            told,
-            [(8, 0, "read", 4096, 2), (8, 0, "write", 512, 1), (253, 1, "read", 0, 0), (253, 1, "write", 0, 0)]
-        );
-    }
+/// A number of such a table by its name; 0 where there is none.
+pub(super) fn value(table: &[(String, u64)], name: &str) -> u64 {
+    table.iter().find(|(key, _)| key == name).map_or(0, |(_, value)| *value)
 }

@@ -9,7 +9,7 @@ use crate::facts::Facts;
 use crate::step::{Action, Actor, Slot};
 
 /// Controllers of v1 in which only a container that asked for their limits has a group.
-const FURTHER: [&str; 2] = ["cpuset", "blkio"];
+const FURTHER: [&str; 6] = ["cpuset", "blkio", "hugetlb", "net_cls", "net_prio", "rdma"];
 
 /// Where a plan's groups are attached.
 #[derive(Debug, Default)]
@@ -30,14 +30,10 @@ impl Draft {
         let mut groups = Groups::default();
         for bound in cgroup::lower(&facts.cgroups, resources)? {
             let attach = self.note(&mut groups, &bound);
-            let values = bound
-                .values
-                .iter()
-                .map(|(file, value)| Ok((c_string(*file, "a file")?, c_string(value.as_str(), "a limit")?)));
             let action = Action::CreateCgroup {
                 hierarchy: c_path(&bound.hierarchy.mount)?,
                 group: c_string(group, "an id")?,
-                values: values.collect::<Result<_>>()?,
+                settings: bound.settings,
                 attach,
                 unified: bound.hierarchy.unified,
             };

@@ -98,7 +98,8 @@ fn bound(draft: &mut Draft, confinement: &Confinement<'_>, facts: &Facts) -> Res
     if facts.cgroups.with("memory").is_none() {
         // The engine bounds memory by itself; nobody else bounds CPU time.
         if confinement.cpu_quota.is_some() {
-            return Err(Error::Lacks("limit cpu: no cgroup of that controller can be made by this user".into()));
+            let why = "no cgroup of the controller `cpu` can be made here by this user";
+            return Err(Error::Lacks(format!("limit cpu: {why}")));
         }
         return Ok(Groups::default());
     }

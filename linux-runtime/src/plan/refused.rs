@@ -2,9 +2,7 @@
 //! without what was asked for it is worse than one that does not run. Annotations alone are passed over, as the
 //! specification says.
 
-use oci_spec::runtime::{
-    Hooks, Linux, LinuxPersonalityDomain, LinuxResources, LinuxSeccompFilterFlag, Mount, Process, Spec,
-};
+use oci_spec::runtime::{Hooks, Linux, LinuxPersonalityDomain, LinuxSeccompFilterFlag, Mount, Process, Spec};
 
 use super::{Files, Request};
 use crate::error::{Error, Result};
@@ -49,8 +47,7 @@ pub(super) fn container(spec: &Spec, linux: &Linux, request: &Request<'_>) -> Re
     ])?;
     spec.hooks().as_ref().map_or(Ok(()), hooks)?;
     propagation(linux, &request.files)?;
-    seccomp(linux)?;
-    linux.resources().as_ref().map_or(Ok(()), resources)
+    seccomp(linux)
 }
 
 /// What concerns one process, the first or a later one.
@@ -106,32 +103,5 @@ fn seccomp(linux: &Linux) -> Result<()> {
     check(&[
         ("linux.seccomp.flags", !seccomp.flags().iter().flatten().all(synchronized)),
         ("linux.seccomp.listenerPath", seccomp.listener_path().is_some()),
-    ])
-}
-
-/// CFQ's, which went with Linux 5.0.
-fn leaf_weight(resources: &LinuxResources) -> bool {
-    let Some(io) = resources.block_io() else { return false };
-    let by_device = io.weight_device().iter().flatten().any(|device| device.leaf_weight().is_some());
-    io.leaf_weight().is_some() || by_device
-}
-
-fn resources(resources: &LinuxResources) -> Result<()> {
-    let memory = resources.memory().unwrap_or_default();
-    let cpu = resources.cpu().clone().unwrap_or_default();
-    let given = |number: Option<i64>| number.is_some_and(|number| number != 0);
-    check(&[
-        ("linux.resources.memory.kernel", given(memory.kernel())),
-        ("linux.resources.memory.kernelTCP", given(memory.kernel_tcp())),
-        ("linux.resources.memory.useHierarchy", memory.use_hierarchy() == Some(false)),
-        ("linux.resources.cpu.realtimeRuntime", given(cpu.realtime_runtime())),
-        ("linux.resources.cpu.realtimePeriod", cpu.realtime_period().is_some_and(|period| period != 0)),
-        ("linux.resources.cpu.idle", given(cpu.idle())),
-        ("linux.resources.cpu.burst", cpu.burst().is_some_and(|burst| burst != 0)),
-        ("linux.resources.blockIO.leafWeight", leaf_weight(resources)),
-        ("linux.resources.hugepageLimits", some(resources.hugepage_limits())),
-        ("linux.resources.network", resources.network().as_ref().is_some_and(|all| *all != Default::default())),
-        ("linux.resources.rdma", resources.rdma().as_ref().is_some_and(|all| !all.is_empty())),
-        ("linux.resources.unified", resources.unified().as_ref().is_some_and(|all| !all.is_empty())),
     ])
 }

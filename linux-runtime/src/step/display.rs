@@ -46,9 +46,9 @@ impl fmt::Display for Action {
             Action::OpenSource { path, attributes, into, .. } => {
                 write!(f, "open bind source {} as {into}{}", text(path), Attributes(*attributes))
             }
-            Action::CreateCgroup { hierarchy, group, values, .. } => {
+            Action::CreateCgroup { hierarchy, group, settings, .. } => {
                 write!(f, "create cgroup `{}/{}`", bare(hierarchy), bare(group))?;
-                values.iter().try_for_each(|(file, value)| write!(f, " {}={}", bare(file), bare(value)))
+                settings.iter().try_for_each(|setting| write!(f, " {setting}"))
             }
             Action::FilterDevices { hierarchy, group, program } => {
                 let (hierarchy, group) = (bare(hierarchy), bare(group));
