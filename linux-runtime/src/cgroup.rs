@@ -60,6 +60,11 @@ pub struct Hierarchy {
 }
 
 impl Layout {
+    /// The layout as this process's mounts show it.
+    pub fn here() -> Layout {
+        Layout::find(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+    }
+
     /// Reads the layout from the text of /proc/self/mountinfo and tries which roots can be written.
     pub(crate) fn find(mountinfo: &str) -> Layout {
         let mut hierarchies: Vec<Hierarchy> = mountinfo.lines().filter_map(parse_line).collect();

@@ -33,6 +33,7 @@ mod beneath;
 mod borrow;
 mod dev;
 mod enter;
+mod hook;
 mod identity;
 mod mapper;
 mod maps;
@@ -227,6 +228,14 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
         Action::EnterWithUser { user, others } => maps::enter_with_user(context, *user, others),
         Action::OwnTime { offsets } => maps::own_time(offsets),
         Action::StayAsInit => reaper::stay(),
+        Action::AwaitHooks => program::await_hooks(context),
+        Action::Hook { path, arguments, environment, timeout, state, .. } => {
+            let state = context.slot(*state)?;
+            hook::run(state, path, (arguments, environment), timeout.map(u64::from))
+        }
+        Action::FindProgram { candidates, .. } => program::find(candidates),
+        Action::AwaitConnection { listener } => program::await_connection(context, *listener),
+        Action::SealFrom { first } => sys::seal_descriptors(i32::try_from(*first).map_err(|_| Errno::INVAL)?),
         Action::BorrowMount { namespace, path, into } => {
             let mount = borrow::mount(context.slot(*namespace)?, path)?;
             context.put(*into, mount)

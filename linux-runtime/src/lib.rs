@@ -8,9 +8,11 @@
 pub mod cgroup;
 mod error;
 mod facts;
+mod failure;
 mod init;
 mod plan;
 mod prepare;
+mod sandbox;
 mod seccomp;
 mod step;
 mod sys;
@@ -18,8 +20,9 @@ pub mod zygote;
 
 pub use error::{Error, Result};
 pub use facts::Facts;
-pub use plan::{Confinement, Files, Plan, Request, SUBORDINATE, Streams, WORKER_ID};
+pub use plan::{Confinement, Direct, Files, Join, Plan, Request, SUBORDINATE, Streams, WORKER_ID};
 pub use prepare::Prepared;
-pub use step::{Action, Actor, Beneath, IdMap, Lower, Node, Slot, Step, Target};
-pub use sys::{Instruction, exit_code, send_signal};
+pub use sandbox::{Sandbox, Told, listener, start_at};
+pub use step::{Action, Actor, Beneath, HookKind, IdMap, Lower, Node, Slot, Step, Target};
+pub use sys::{Instruction, Signals, exit_code, send_signal};
 pub use zygote::Entry;

@@ -6,12 +6,12 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxNamespaceType, LinuxSeccomp, Process, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::facts::Facts;
-use crate::step::{Action, Actor, IdMap, Slot, Step};
+use crate::step::{Action, Actor, HookKind, IdMap, Slot, Step};
 
 use self::ids::Ids;
 use self::namespaces::Namespaces;
@@ -19,6 +19,7 @@ use self::namespaces::Namespaces;
 mod cgroups;
 mod confined;
 mod devices;
+mod hooks;
 mod ids;
 mod joined;
 mod mounts;
@@ -29,6 +30,7 @@ mod refused;
 mod root;
 
 pub use confined::Confinement;
+pub use joined::Join;
 pub(crate) use names::{CAPABILITY_NAMES, LIMIT_NAMES, NAMESPACE_NAMES};
 
 /// The ids of everybody's user namespace: 65536 from 100000 on, which belong to no user of the node.
@@ -94,6 +96,17 @@ pub struct Request<'a> {
     pub default_filter: bool,
     /// A first process of ours before the program, which reaps and passes signals on.
     pub init: bool,
+    /// What only a maker without a zygote has.
+    pub direct: Option<Direct>,
+}
+
+/// For a sandbox that its caller makes itself, without a zygote: see [`crate::Sandbox`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Direct {
+    /// Another process than its maker will start it, by a socket.
+    pub detached: bool,
+    /// How many descriptors from 3 on the program keeps.
+    pub preserve: u16,
 }
 
 impl Plan {
@@ -126,6 +139,7 @@ impl Plan {
         draft.push(Actor::Child, Action::AttachRoot { root });
         draft.mount_all(spec, &mounts::Places { root, dev, sources, groups: &groups }, facts, &namespaces)?;
         draft.finish_root(spec, &linux, process, root)?;
+        let hooks = request.direct.is_some().then(|| draft.hooks(spec)).transpose()?.flatten();
         if has(LinuxNamespaceType::Uts) {
             draft.names(spec)?;
         }
@@ -133,24 +147,19 @@ impl Plan {
             draft.push(Actor::Child, Action::Loopback);
         }
         let filter = process::Filter::choose(linux.seccomp().as_ref(), request.default_filter, process)?;
-        let start = process::Start { streams: request.streams, first: true, init: request.init };
+        let start =
+            process::Start { streams: request.streams, first: true, init: request.init, direct: request.direct };
         draft.process(process, start, filter)?;
+        draft.hooks_before_program(hooks);
         draft.finish(process, request.streams)
     }
 
-    /// Lowers one more process in a running container, under the container's own filter: `seccomp`, or the default one.
+    /// Lowers one more process in a running container.
     ///
     /// # Errors
     /// As [`Plan::new`].
-    pub fn join(
-        process: &Process,
-        seccomp: Option<&LinuxSeccomp>,
-        streams: Streams,
-        group: &str,
-        in_user: bool,
-        facts: &Facts,
-    ) -> Result<Plan> {
-        joined::lower(process, seccomp, streams, group, in_user, facts)
+    pub fn join(process: &Process, join: &Join<'_>, facts: &Facts) -> Result<Plan> {
+        joined::lower(process, join, facts)
     }
 
     /// Lowers a sandbox of our own code: a worker or a compiler.
@@ -180,6 +189,27 @@ impl Plan {
             _ => None,
         });
         groups.collect()
+    }
+
+    /// The slot of the socket that its process waits at for its start, if it does.
+    pub fn listener(&self) -> Option<Slot> {
+        self.steps.iter().find_map(|step| match &step.action {
+            Action::AwaitConnection { listener } => Some(*listener),
+            _ => None,
+        })
+    }
+
+    /// The slots of the files that its hooks read the container's state from.
+    pub fn states(&self) -> Vec<(HookKind, Slot)> {
+        let mut states: Vec<(HookKind, Slot)> = Vec::new();
+        for step in &self.steps {
+            if let Action::Hook { kind, state, .. } = &step.action
+                && !states.iter().any(|(_, known)| known == state)
+            {
+                states.push((*kind, *state));
+            }
+        }
+        states
     }
 
     /// The sentence that a failure of step `number` (from 1) begins with.

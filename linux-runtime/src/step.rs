@@ -206,6 +206,34 @@ pub enum Action {
     OwnTime { offsets: CString },
     /// Helper: enters a user namespace and others (`CLONE_NEW*`), whichever of them belong to it.
     EnterWithUser { user: Slot, others: Vec<(Slot, u64)> },
+    /// Child: tells its maker that its namespaces and mounts stand, and waits until the maker's hooks have run.
+    AwaitHooks,
+    /// Child: a hook of the specification, with the container's state as its standard input. It allocates: a program that
+    /// somebody else wrote runs here anyway.
+    Hook {
+        kind: HookKind,
+        path: CString,
+        arguments: Vec<CString>,
+        environment: Vec<CString>,
+        timeout: Option<u32>,
+        state: Slot,
+    },
+    /// Child: fails as `Execute` would, while whoever creates it still listens.
+    FindProgram { name: CString, candidates: Vec<CString> },
+    /// Child: tells its maker that it is created and waits until somebody connects to the socket; what happens from then on
+    /// is told there.
+    AwaitConnection { listener: Slot },
+    /// Every descriptor from `first` on closes at execve: what stands below was asked to be kept.
+    SealFrom { first: u32 },
+}
+
+/// Which hooks of the specification a process runs inside the container (config.md, "POSIX-platform Hooks").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HookKind {
+    /// In the container's namespaces, before its root is entered: the program is the runtime's.
+    CreateContainer,
+    /// After start, before the container's program: the program is the container's.
+    StartContainer,
 }
 
 /// Where a mount goes: beneath the root or directly beneath a mount made before.

@@ -26,7 +26,7 @@ pub(crate) use namespaces::{namespace_kind, unshare};
 pub(crate) use process::{
     close_number, cwd_is_reachable, exit_now, kept, leak, place, ptsname_free_peer, seal_descriptors, seal_or_close,
 };
-pub use signals::send_signal;
+pub use signals::{Signals, send_signal};
 pub(crate) use signals::{
     block_all, default_and_unblock_all, drain_signals, kill_number, next_signal, signal_descriptor,
 };

@@ -18,6 +18,7 @@ mod user_namespace;
 pub mod wire;
 
 pub use client::Client;
+pub(crate) use launch::{Launched, Namespaces, launch};
 pub(crate) use nest::LAYERS;
 use spawn::LOG;
 pub use spawn::{SOCKET, detached_program, spawn};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Linux, LinuxMemoryBuilder, LinuxResources, Mount, Process, Root, Spec};
 use proa_linux::cgroup::{Hierarchy, Layout};
-use proa_linux::{Confinement, Facts, Files, IdMap, Lower, Plan, Request, SUBORDINATE, Streams};
+use proa_linux::{Confinement, Facts, Files, IdMap, Join, Lower, Plan, Request, SUBORDINATE, Streams};
 
 fn hierarchy(mount: &str, controllers: &[&str], unified: bool) -> Hierarchy {
     let controllers = controllers.iter().map(|name| (*name).to_owned()).collect();
@@ -62,7 +62,8 @@ fn lower(spec: &Spec, user_namespace: Option<IdMap>, facts: &Facts) -> Result<Pl
     let layers = [PathBuf::from("/layers/a"), PathBuf::from("/layers/b")];
     let files = Files::Layers { lower: &layers, scratch: Path::new("/containers/c/scratch") };
     let streams = Streams::Pipes { stdin: true };
-    let request = Request { group: "proa-1/c", files, streams, user_namespace, default_filter: true, init: false };
+    let request =
+        Request { group: "proa-1/c", files, streams, user_namespace, default_filter: true, init: false, direct: None };
     Plan::new(spec, &request, facts)
 }
 
@@ -129,7 +130,8 @@ fn a_worker_ends_in_enter() {
 fn one_more_process_joins_by_a_helper() {
     let process = spec().process().clone().unwrap();
     let streams = Streams::Pipes { stdin: false };
-    insta::assert_snapshot!(Plan::join(&process, None, streams, "proa-1/c", true, &v1()).unwrap());
+    let join = Join { seccomp: None, default_filter: true, streams, group: "proa-1/c", in_user: true, direct: None };
+    insta::assert_snapshot!(Plan::join(&process, &join, &v1()).unwrap());
 }
 
 #[test]

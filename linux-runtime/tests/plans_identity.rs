@@ -60,6 +60,7 @@ fn lower_for(facts: &Facts, changes: &[(&str, Value)]) -> Result<Plan, String> {
         user_namespace: None,
         default_filter: false,
         init: false,
+        direct: None,
     };
     Plan::new(&spec(changes), &request, facts).map_err(|error| error.to_string())
 }

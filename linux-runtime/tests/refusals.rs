@@ -41,7 +41,8 @@ fn spec_with(pointer: &str, value: Value) -> Spec {
 
 fn lower(spec: &Spec, files: Files<'_>, user_namespace: Option<IdMap>, unified: bool) -> Result<Plan, String> {
     let streams = Streams::Pipes { stdin: false };
-    let request = Request { group: "proa-1/c", files, streams, user_namespace, default_filter: false, init: false };
+    let request =
+        Request { group: "proa-1/c", files, streams, user_namespace, default_filter: false, init: false, direct: None };
     Plan::new(spec, &request, &facts(unified)).map_err(|error| error.to_string())
 }
 

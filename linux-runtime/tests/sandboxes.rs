@@ -12,7 +12,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use oci_spec::runtime::{Linux, Process, Root, Spec};
 use proa_linux::zygote::protocol::{Event, Exit, Request};
 use proa_linux::zygote::{self, Client};
-use proa_linux::{Facts, Files, IdMap, Plan, Prepared, SUBORDINATE, Streams, cgroup};
+use proa_linux::{Facts, Files, IdMap, Join, Plan, Prepared, SUBORDINATE, Streams, cgroup};
 use serde_json::json;
 
 const PARENT: &str = "proa-linux-test";
@@ -161,6 +161,7 @@ impl Guest {
             user_namespace: self.user,
             default_filter: true,
             init: self.init,
+            direct: None,
         };
         Ok(Plan::new(&spec, &request, &self.facts)?)
     }
@@ -474,7 +475,15 @@ fn joined(guest: &mut Guest) -> Result<(), Failed> {
         let mut process = guest.process.clone();
         process.set_args(Some(vec!["sh".into(), "-c".into(), "ps | head -3; id -u; exit 5".into()]));
         let group = format!("{PARENT}/{}", guest.id);
-        let plan = Plan::join(&process, None, Streams::Pipes { stdin: false }, &group, user.is_some(), &guest.facts)?;
+        let join = Join {
+            seccomp: None,
+            default_filter: true,
+            streams: Streams::Pipes { stdin: false },
+            group: &group,
+            in_user: user.is_some(),
+            direct: None,
+        };
+        let plan = Plan::join(&process, &join, &guest.facts)?;
         let prepared = Prepared::new(&plan)?;
         let fds: Vec<_> = prepared.descriptors.iter().map(AsFd::as_fd).collect();
         let (container_id, exec, given) = (guest.id.clone(), format!("{}/exec", guest.id), prepared.slots);

@@ -219,6 +219,7 @@ impl Runtime {
             user_namespace: user.then_some(SUBORDINATE),
             default_filter: true,
             init: workload.init,
+            direct: None,
         };
         Plan::new(&workload.spec, &request, facts).map_err(from_linux)
     }

@@ -23,6 +23,8 @@ pub(crate) enum Report {
     Ready,
     /// Code of our own runs.
     Entered,
+    /// The child waits for its maker's hooks.
+    Hooks,
 }
 
 impl Report {
@@ -33,6 +35,7 @@ impl Report {
             Report::Ready => (2, 0, 0),
             Report::Entered => (3, 0, 0),
             Report::Terminal => (4, 0, 0),
+            Report::Hooks => (5, 0, 0),
         };
         let mut bytes = [0; 12];
         bytes[..4].copy_from_slice(&kind.to_ne_bytes());
@@ -49,6 +52,7 @@ impl Report {
             2 => Some(Report::Ready),
             3 => Some(Report::Entered),
             4 => Some(Report::Terminal),
+            5 => Some(Report::Hooks),
             _ => None,
         }
     }

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use oci_spec::runtime::{Capabilities, LinuxSeccomp, Process};
 
 use super::names::{CAPABILITY_NAMES, LIMIT_NAMES, upper_snake};
-use super::{Draft, STDERR, STDIN, STDOUT, Streams, c_string};
+use super::{Direct, Draft, STDERR, STDIN, STDOUT, Streams, c_string};
 use crate::error::{Error, Result};
 use crate::seccomp;
 use crate::step::{Action, Actor, Beneath};
@@ -30,6 +30,8 @@ pub(super) struct Start {
     pub(super) first: bool,
     /// An init of ours before the program.
     pub(super) init: bool,
+    /// What only a maker without a zygote has.
+    pub(super) direct: Option<Direct>,
 }
 
 impl Filter {
@@ -79,12 +81,18 @@ impl Draft {
         self.push(Actor::Child, Action::WorkingDirectory { path: working_directory(process)? });
         // What still opens files stands before the limits, what drops the right to raise them behind.
         self.limits(process)?;
-        self.identity(process, filter)?;
         let arguments = process.args().as_deref().unwrap_or_default();
         let name = arguments.first().filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| Error::Plan("no command is given and the image has none".into()))?;
         let candidates = candidates(name, process.env().as_deref().unwrap_or_default())?;
-        self.push(Actor::Child, Action::SealDescriptors);
+        let barrier = self.barrier(start, name, &candidates)?;
+        self.identity(process, filter, barrier)?;
+        let first = start.direct.map_or(0, |direct| direct.preserve);
+        if first == 0 {
+            self.push(Actor::Child, Action::SealDescriptors);
+        } else {
+            self.push(Actor::Child, Action::SealFrom { first: u32::from(first) + 3 });
+        }
         if start.init {
             self.push(Actor::Child, Action::StayAsInit);
         }
@@ -95,7 +103,7 @@ impl Draft {
 
     /// Identity, filter and the barrier. Without no_new_privs a filter needs CAP_SYS_ADMIN and goes first; a stranger's
     /// filter goes after the barrier, since it may forbid what the barrier needs.
-    fn identity(&mut self, process: &Process, filter: Filter) -> Result<()> {
+    fn identity(&mut self, process: &Process, filter: Filter, barrier: Vec<Action>) -> Result<()> {
         let no_new_privileges = process.no_new_privileges().unwrap_or(false);
         let early = !no_new_privileges;
         let mut load = filter.program.map(|program| Action::Filter { program });
@@ -104,7 +112,7 @@ impl Draft {
         };
         self.push(Actor::Child, Action::BoundCapabilities { keep: set(|all| all.bounding()) });
         if early && !filter.ours {
-            self.push(Actor::Child, Action::AwaitStart);
+            barrier.iter().for_each(|action| self.push(Actor::Child, action.clone()));
         }
         if early && let Some(action) = load.take() {
             self.push(Actor::Child, action);
@@ -126,15 +134,28 @@ impl Draft {
             self.push(Actor::Child, Action::NoNewPrivileges);
         }
         if !early && !filter.ours {
-            self.push(Actor::Child, Action::AwaitStart);
+            barrier.iter().for_each(|action| self.push(Actor::Child, action.clone()));
         }
         if let Some(action) = load {
             self.push(Actor::Child, action);
         }
         if filter.ours {
-            self.push(Actor::Child, Action::AwaitStart);
+            barrier.into_iter().for_each(|action| self.push(Actor::Child, action));
         }
         Ok(())
+    }
+
+    /// How the process waits for its start. Without a zygote, whoever creates it wants to hear of a program that cannot be
+    /// executed, since whoever starts it may be somebody else.
+    fn barrier(&mut self, start: Start, name: &str, candidates: &[CString]) -> Result<Vec<Action>> {
+        let Some(direct) = start.direct else { return Ok(vec![Action::AwaitStart]) };
+        if !direct.detached {
+            return Ok(vec![Action::AwaitStart]);
+        }
+        let name = c_string(name, "the program")?;
+        let listener = self.slot();
+        let candidates = candidates.to_vec();
+        Ok(vec![Action::FindProgram { name, candidates }, Action::AwaitConnection { listener }])
     }
 
     fn limits(&mut self, process: &Process) -> Result<()> {

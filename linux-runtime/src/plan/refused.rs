@@ -38,14 +38,16 @@ pub(super) fn container(spec: &Spec, linux: &Linux, request: &Request<'_>) -> Re
         ("zos", spec.zos().is_some()),
         ("uidMappings", some(spec.uid_mappings())),
         ("gidMappings", some(spec.gid_mappings())),
-        ("linux.cgroupsPath", linux.cgroups_path().is_some()),
+        ("linux.cgroupsPath", request.direct.is_none() && linux.cgroups_path().is_some()),
         ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|all| !all.is_empty())),
         ("linux.mountLabel", text(linux.mount_label())),
         ("linux.intelRdt", linux.intel_rdt().is_some()),
         ("linux.memoryPolicy", linux.memory_policy().is_some()),
         ("linux.personality", is_foreign(linux)),
     ])?;
-    spec.hooks().as_ref().map_or(Ok(()), hooks)?;
+    if request.direct.is_none() {
+        spec.hooks().as_ref().map_or(Ok(()), hooks)?;
+    }
     propagation(linux, &request.files)?;
     seccomp(linux)
 }

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fmt;
 
-use super::{Action, Actor, IdMap, Lower, Node, Slot, Step};
+use super::{Action, Actor, HookKind, IdMap, Lower, Node, Slot, Step};
 use crate::sys;
 
 impl fmt::Display for Actor {
@@ -148,7 +148,21 @@ impl fmt::Display for Action {
                 others.iter().try_for_each(|(namespace, _)| write!(f, " {namespace}"))
             }
             Action::StayAsInit => f.write_str("stay as init, with the program as a child"),
+            Action::AwaitHooks => f.write_str("wait for the runtime's hooks"),
+            Action::Hook { kind, path, .. } => write!(f, "run {kind} hook {}", text(path)),
+            Action::FindProgram { name, .. } => write!(f, "find {}", text(name)),
+            Action::AwaitConnection { .. } => f.write_str("wait for start at a socket"),
+            Action::SealFrom { first } => write!(f, "seal every descriptor from {first} on"),
         }
+    }
+}
+
+impl fmt::Display for HookKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            HookKind::CreateContainer => "createContainer",
+            HookKind::StartContainer => "startContainer",
+        })
     }
 }
 

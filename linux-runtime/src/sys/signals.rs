@@ -32,6 +32,46 @@ pub(crate) fn signal_descriptor() -> Result<OwnedFd> {
     }
 }
 
+/// The signals of this process as a queue to read.
+#[derive(Debug)]
+pub struct Signals(OwnedFd);
+
+impl Signals {
+    /// Blocks every signal of this process and opens the queue. The caller must be single-threaded.
+    ///
+    /// # Errors
+    /// The kernel's, when there are too many descriptors.
+    pub fn take() -> std::io::Result<Signals> {
+        block_all();
+        // SAFETY: signalfd reads the set and returns a fresh descriptor that nobody else owns.
+        unsafe {
+            let mut set: libc::sigset_t = mem::zeroed();
+            libc::sigfillset(&raw mut set);
+            match libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
+                -1 => Err(std::io::Error::last_os_error()),
+                fd => Ok(Signals(OwnedFd::from_raw_fd(fd))),
+            }
+        }
+    }
+
+    /// The number of the next one, if one waits.
+    pub fn next(&self) -> Option<i32> {
+        const SIZE: usize = size_of::<libc::signalfd_siginfo>();
+        let mut buffer = [0_u8; SIZE];
+        // The number comes first (signalfd(2)).
+        match rustix::io::read(&self.0, &mut buffer) {
+            Ok(SIZE) => i32::try_from(u32::from_ne_bytes([buffer[0], buffer[1], buffer[2], buffer[3]])).ok(),
+            _ => None,
+        }
+    }
+}
+
+impl std::os::fd::AsFd for Signals {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// Unblocks every signal and puts SIGPIPE back to its default: Rust ignores it, and execve would pass that on.
 pub(crate) fn default_and_unblock_all() {
     // SAFETY: SIG_DFL is a valid disposition; the set is plain data.

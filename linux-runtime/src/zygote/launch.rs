@@ -18,7 +18,7 @@ use crate::sys::{self, Clone, Cloned, Pointers};
 
 /// User namespaces that translate owners, kept for the next who needs the same.
 #[derive(Debug, Default)]
-pub(super) struct Namespaces(HashMap<(Vec<IdMap>, Vec<IdMap>), OwnedFd>);
+pub(crate) struct Namespaces(HashMap<(Vec<IdMap>, Vec<IdMap>), OwnedFd>);
 
 /// More translations than this are not kept.
 const KEPT: usize = 64;
@@ -39,17 +39,17 @@ impl Namespaces {
 
 /// A process on its way.
 #[derive(Debug)]
-pub(super) struct Launched {
+pub(crate) struct Launched {
     /// Unknown until the helper tells.
-    pub(super) child: Option<(Pid, OwnedFd)>,
-    pub(super) helper: Option<OwnedFd>,
-    pub(super) talk: OwnedFd,
+    pub(crate) child: Option<(Pid, OwnedFd)>,
+    pub(crate) helper: Option<OwnedFd>,
+    pub(crate) talk: OwnedFd,
     pub(super) ends: Ends,
     pub(super) oom: Option<OwnedFd>,
 }
 
 /// Executes the zygote's steps; an error comes with the step's number, 0 for what stands before the first.
-pub(super) fn launch(
+pub(crate) fn launch(
     plan: &Plan,
     mut table: Vec<Option<OwnedFd>>,
     mut foreign: Vec<RawFd>,

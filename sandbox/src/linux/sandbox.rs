@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use oci_spec::runtime::{LinuxResources, LinuxSeccomp, Process};
 use proa_linux::zygote::protocol::{Event, Held, Request};
-use proa_linux::{Plan, Prepared, Streams, cgroup};
+use proa_linux::{Join, Plan, Prepared, Streams, cgroup};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -196,8 +196,15 @@ impl Sandbox {
         let streams = if process.terminal().unwrap_or(false) { Streams::Terminal } else { Streams::Pipes { stdin } };
         let group = self.group();
         let facts = &inner.runtime.inner.facts;
-        let in_user = self.in_user_namespace();
-        let plan = Plan::join(&process, seccomp.as_ref(), streams, &group, in_user, facts).map_err(from_linux)?;
+        let join = Join {
+            seccomp: seccomp.as_ref(),
+            default_filter: true,
+            streams,
+            group: &group,
+            in_user: self.in_user_namespace(),
+            direct: None,
+        };
+        let plan = Plan::join(&process, &join, facts).map_err(from_linux)?;
         let prepared = tokio::task::spawn_blocking(move || (Prepared::new(&plan), plan)).await;
         let (prepared, plan) =
             prepared.map_err(|error| Error::new(Kind::Failed, "prepare an exec").caused_by(error))?;

@@ -10,7 +10,7 @@ use super::super::launch::launch;
 use super::super::protocol::{Event, Failure, FailureKind, Request, VERSION};
 use super::super::record::{Phase, Record};
 use super::Zygote;
-use super::children::{UNTRANSLATED, failure};
+use crate::failure::{UNTRANSLATED, failure};
 use crate::plan::{Plan, Streams};
 use crate::step::{IdMap, Slot};
 use crate::sys::{self, MountAttributes};

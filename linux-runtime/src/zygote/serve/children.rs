@@ -9,9 +9,8 @@ use rustix::process::{Pid, Signal, pidfd_send_signal};
 use super::super::protocol::{Event, Exit, Failure, FailureKind};
 use super::super::record::{Phase, Record};
 use super::Zygote;
+use crate::failure::{failure, sentence};
 use crate::init::report::{self, Report};
-use crate::plan::Plan;
-use crate::step::Action;
 
 impl Zygote {
     /// Everything a child has said since.
@@ -38,6 +37,8 @@ impl Zygote {
                     self.created_if_ready(id);
                 }
                 Ok(Some((Report::Entered, _))) => self.entered(id),
+                // No plan of a zygote's has hooks: `plan::refused` sees to that.
+                Ok(Some((Report::Hooks, _))) => return self.abandon(id),
                 Ok(Some((Report::Failed { step, errno }, _))) => self.failed(id, step as usize, errno),
                 Ok(None) | Err(_) => return self.fell_silent(id),
             }
@@ -152,33 +153,4 @@ fn kill(record: &Record) {
         // Gone already is as good as killed.
         let _ = pidfd_send_signal(pidfd, Signal::KILL);
     }
-}
-
-/// What EINVAL of an idmapped mount means to people (mount_setattr(2)).
-pub(super) const UNTRANSLATED: &str =
-    "its file system has no mounts with translated owners (ext4, xfs and btrfs have them, tmpfs from Linux 6.3 on)";
-
-/// What EPERM of setrlimit(2) means to people.
-const UNLIMITED: &str = "the host's own hard limit is lower, and raising it needs CAP_SYS_RESOURCE";
-
-/// A failed step as one sentence and what a caller can do about it.
-pub(super) fn failure(plan: &Plan, step: usize, errno: Errno) -> Failure {
-    let action = plan.steps.get(step.wrapping_sub(1)).map(|step| &step.action);
-    let kind = match (action, errno) {
-        (Some(Action::Execute { .. }), Errno::NOENT | Errno::NOTDIR) => FailureKind::NotFound,
-        (Some(Action::Execute { .. }), _) => FailureKind::NotExecutable,
-        _ => FailureKind::Failed,
-    };
-    let text = match (action, errno) {
-        (Some(Action::TranslateOwners { .. }), Errno::INVAL) => UNTRANSLATED.to_owned(),
-        (Some(Action::Limit { .. }), Errno::PERM) => UNLIMITED.to_owned(),
-        _ => sentence(errno),
-    };
-    Failure { kind, text: format!("{}: {text}", plan.describe(step)) }
-}
-
-/// The kernel's words, in lower case and without the number.
-fn sentence(errno: Errno) -> String {
-    let error = std::io::Error::from(errno).to_string();
-    error.split(" (os error").next().unwrap_or(&error).to_lowercase()
 }

@@ -1,0 +1,79 @@
+//! `delete`: ends what must end, and lets go of what is held of a container.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use oci_spec::runtime::Spec;
+use proa_linux::{Facts, cgroup};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, pidfd_send_signal};
+
+use super::arguments::Global;
+use super::bundle;
+use super::container::{self, Container, Status};
+use super::hooks;
+
+/// How long a killed process may take to end: one that waits for a disk ends when the disk answers.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn delete(global: &Global, id: &str, force: bool) -> Result<()> {
+    let container = match Container::load(global, id) {
+        Err(_) if force => return forget_unfinished(global, id),
+        other => other?,
+    };
+    let facts = Facts::assumed();
+    match container.status(&facts.cgroups) {
+        Status::Stopped | Status::Created => {}
+        _ if force => {}
+        status => bail!("cannot delete container `{id}` that is not stopped: {}", status.name()),
+    }
+    let spec = container.spec().unwrap_or_default();
+    destroy(&container, &spec, &facts)
+}
+
+/// Ends everything of it, removes its cgroups and its folder, and runs its poststop hooks.
+pub(super) fn destroy(container: &Container, spec: &Spec, facts: &Facts) -> Result<()> {
+    if let Some(process) = container.process() {
+        // Gone already is as good as killed.
+        let _ = pidfd_send_signal(&process, Signal::KILL);
+        cgroup::kill_all(&facts.cgroups, &container.identity.group);
+        let patience = Timespec::try_from(PATIENCE).unwrap_or_default();
+        let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience));
+    } else {
+        cgroup::kill_all(&facts.cgroups, &container.identity.group);
+    }
+    remove_groups(container, facts)?;
+    container.remove()?;
+    hooks::poststop(container, spec);
+    Ok(())
+}
+
+/// What was just killed stands in its group until it is gone: the kernel says busy until then.
+fn remove_groups(container: &Container, facts: &Facts) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match cgroup::remove(&facts.cgroups, &container.identity.group) {
+            Err(_)
+                if Instant::now() < deadline
+                    && !cgroup::processes(&facts.cgroups, &container.identity.group).is_empty() =>
+            {
+                std::thread::yield_now();
+            }
+            other => {
+                // Where the group was of our own naming.
+                cgroup::remove_parent(&facts.cgroups, bundle::PARENT);
+                return Ok(other?);
+            }
+        }
+    }
+}
+
+/// The folder of a container whose making was cut off before its process was known.
+fn forget_unfinished(global: &Global, id: &str) -> Result<()> {
+    let folder = container::root(global).join(id);
+    if container::is_id(id) && folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    Ok(())
+}

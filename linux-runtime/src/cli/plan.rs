@@ -1,0 +1,16 @@
+//! `plan`: the steps of a bundle, as text.
+
+use std::path::Path;
+
+use anyhow::Result;
+use proa_linux::Facts;
+
+use super::bundle::{self, Bundle, Manner};
+
+pub(super) fn plan(bundle: &Path) -> Result<()> {
+    let bundle = Bundle::load(bundle)?;
+    let group = bundle::group(&bundle.spec, "plan")?;
+    let manner = Manner { group: &group, detached: true, preserve: 0 };
+    print!("{}", bundle::lower(&bundle.spec, &bundle.root()?, manner, &Facts::assumed())?);
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! `update`: other limits for a container that lives.
+
+use anyhow::{Result, bail};
+use proa_linux::cgroup::{self, Layout};
+
+use super::arguments::{Global, Update};
+use super::container::{Container, Status};
+use super::resources;
+
+pub(super) fn update(global: &Global, options: &Update) -> Result<()> {
+    let container = Container::load(global, &options.id)?;
+    let layout = Layout::here();
+    if container.status(&layout) == Status::Stopped {
+        bail!("container not running");
+    }
+    Ok(cgroup::update(&layout, &container.identity.group, &resources::asked(options)?)?)
+}
