@@ -21,6 +21,7 @@ mod pressure;
 mod remove;
 mod setting;
 mod stats;
+pub mod systemd;
 mod update;
 mod usage;
 

@@ -33,6 +33,9 @@ pub enum Error {
     /// A cgroup could not be read or removed.
     #[error("{verb} cgroup `{path}`")]
     Cgroup { verb: &'static str, path: String, source: io::Error },
+    /// systemd refused what was asked of it.
+    #[error("{verb} `{unit}`")]
+    Systemd { verb: &'static str, unit: String, source: io::Error },
 }
 
 /// The crate's result.

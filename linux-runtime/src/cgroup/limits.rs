@@ -16,6 +16,10 @@ mod rdma;
 mod tests;
 mod unified;
 
+pub(super) use cpu::weight as cpu_weight;
+pub(super) use io::weight as io_weight;
+pub(super) use memory::swap_alone;
+
 /// A group to make in one hierarchy: its files and values, in the order they are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bound<'a> {

@@ -27,7 +27,7 @@ pub(super) fn sets(cpu: &LinuxCpu) -> Vec<Setting> {
 
 /// The weight of v2 for shares of v1: a curve through the least (2 is 1), the default (1024 is 100) and the most (262144
 /// is 10000), as runc since 1.3.2 and crun since 1.23 draw it. The line that came before made 39 of the default.
-pub(super) fn weight(shares: u64) -> u64 {
+pub(in super::super) fn weight(shares: u64) -> u64 {
     let log = (shares.clamp(*SHARES.start(), *SHARES.end()) as f64).log2();
     let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
     10_f64.powf(exponent).ceil() as u64

@@ -50,7 +50,7 @@ fn device_weight(major: i64, minor: i64, value: u16, unified: bool) -> Setting {
 }
 
 /// A weight of 10 to 1000 as one of 1 to 10000, where v2 weighs by cost and not by BFQ.
-fn weight(weight: u16) -> u32 {
+pub(in super::super) fn weight(weight: u16) -> u32 {
     1 + (u32::from(weight.clamp(*WEIGHTS.start(), *WEIGHTS.end())) - 10) * 9999 / 990
 }
 

@@ -40,7 +40,7 @@ fn new(memory: &LinuxMemory) -> Result<Vec<Setting>> {
 ///
 /// # Errors
 /// What cannot be told from the two numbers.
-fn swap_alone(limit: Option<i64>, swap: Option<i64>) -> Result<Option<i64>> {
+pub(in super::super) fn swap_alone(limit: Option<i64>, swap: Option<i64>) -> Result<Option<i64>> {
     match (limit.unwrap_or(0), swap.unwrap_or(0)) {
         // As with v1, memory without bounds takes swap along.
         (-1, 0) => Ok(Some(-1)),
