@@ -18,6 +18,7 @@ use super::arguments::{Create, Global};
 use super::bundle::{self, Bundle, Manner};
 use super::console::Console;
 use super::container::{self, Container, Identity, START};
+use super::delete;
 use super::hooks;
 
 /// A container whose process waits to be started.
@@ -71,7 +72,7 @@ fn attempt(
     });
     if made.is_err() {
         cgroup::kill_all(&facts.cgroups, &group);
-        drop(cgroup::remove(&facts.cgroups, &group));
+        drop(delete::remove_group(&group, facts));
     }
     made
 }

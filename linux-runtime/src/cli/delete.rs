@@ -17,6 +17,9 @@ use super::hooks;
 /// How long a killed process may take to end: one that waits for a disk ends when the disk answers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(1);
+
 pub(super) fn delete(global: &Global, id: &str, force: bool) -> Result<()> {
     let container = match Container::load(global, id) {
         Err(_) if force => return forget_unfinished(global, id),
@@ -43,30 +46,25 @@ pub(super) fn destroy(container: &Container, spec: &Spec, facts: &Facts) -> Resu
     } else {
         cgroup::kill_all(&facts.cgroups, &container.identity.group);
     }
-    remove_groups(container, facts)?;
+    remove_group(&container.identity.group, facts)?;
     container.remove()?;
     hooks::poststop(container, spec);
     Ok(())
 }
 
-/// What was just killed stands in its group until it is gone: the kernel says busy until then.
-fn remove_groups(container: &Container, facts: &Facts) -> Result<()> {
+/// Removes a container's group. What was just killed stands in it until it is gone: the kernel says busy until then, and
+/// v1 tells nobody when that ends.
+pub(super) fn remove_group(group: &str, facts: &Facts) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        match cgroup::remove(&facts.cgroups, &container.identity.group) {
-            Err(_)
-                if Instant::now() < deadline
-                    && !cgroup::processes(&facts.cgroups, &container.identity.group).is_empty() =>
-            {
-                std::thread::yield_now();
-            }
-            other => {
-                // Where the group was of our own naming.
-                cgroup::remove_parent(&facts.cgroups, bundle::PARENT);
-                return Ok(other?);
-            }
+    while let Err(error) = cgroup::remove(&facts.cgroups, group) {
+        if Instant::now() > deadline {
+            return Err(error.into());
         }
+        std::thread::sleep(LOOK);
     }
+    // Where it was of our own naming.
+    cgroup::remove_parent(&facts.cgroups, bundle::PARENT);
+    Ok(())
 }
 
 /// The folder of a container whose making was cut off before its process was known.
