@@ -17,6 +17,7 @@ mod exec;
 mod failure;
 mod features;
 mod foreground;
+mod group;
 mod hooks;
 mod kill;
 mod list;

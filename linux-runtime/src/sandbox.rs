@@ -7,6 +7,7 @@
 //! go_on           --> Executed                    or by somebody else: start_at
 //! ```
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -31,7 +32,12 @@ pub struct Sandbox {
     pid: Pid,
     pidfd: OwnedFd,
     talk: OwnedFd,
+    /// What the child said before the helper told of it.
+    early: VecDeque<Message>,
 }
+
+/// A report and what came along.
+type Message = (Report, Option<OwnedFd>);
 
 /// What a child says.
 #[derive(Debug)]
@@ -67,13 +73,14 @@ impl Sandbox {
         let launched = launch(&plan, table, Vec::new(), &mut Namespaces::default(), &[]);
         let launched = launched.map_err(|(step, errno)| Error::Refused(failure::failure(&plan, step, errno)))?;
         let Launched { child, helper, talk, .. } = launched;
-        let child = child.map_or_else(|| born(&plan, talk.as_fd()), Ok);
+        let mut early = VecDeque::new();
+        let child = child.map_or_else(|| born(&plan, talk.as_fd(), &mut early), Ok);
         if let Some(helper) = helper {
             // It ends when it has made the child, and nobody else would reap it.
             let _ = retry_on_intr(|| waitid(WaitId::PidFd(helper.as_fd()), WaitIdOptions::EXITED));
         }
         let (pid, pidfd) = child?;
-        Ok(Sandbox { plan, pid, pidfd, talk })
+        Ok(Sandbox { plan, pid, pidfd, talk, early })
     }
 
     /// By the numbers of this process's pid namespace.
@@ -91,7 +98,11 @@ impl Sandbox {
     /// # Errors
     /// `Refused` with the step that failed, as a sentence.
     pub fn hear(&mut self) -> Result<Told> {
-        match next(self.talk.as_fd())? {
+        let message = match self.early.pop_front() {
+            Some(message) => Some(message),
+            None => next(self.talk.as_fd())?,
+        };
+        match message {
             Some((Report::Hooks, _)) => Ok(Told::Hooks),
             Some((Report::Ready, _)) => Ok(Told::Ready),
             Some((Report::Terminal, Some(master))) => Ok(Told::Terminal(master)),
@@ -140,16 +151,21 @@ fn address(folder: BorrowedFd<'_>, name: &str) -> rustix::io::Result<SocketAddrU
     SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd()))
 }
 
-/// The child that the helper has made.
-fn born(plan: &Plan, talk: BorrowedFd<'_>) -> Result<(Pid, OwnedFd)> {
-    match next(talk)? {
-        Some((Report::Cloned { pid }, Some(pidfd))) => Ok((Pid::from_raw(pid).ok_or(wire(Errno::SRCH))?, pidfd)),
-        Some((Report::Failed { step, errno }, _)) => Err(refused(plan, step, errno)),
-        _ => Err(wire(Errno::PROTO)),
+/// The child that the helper has made; it may speak before the helper tells of it.
+fn born(plan: &Plan, talk: BorrowedFd<'_>, early: &mut VecDeque<Message>) -> Result<(Pid, OwnedFd)> {
+    loop {
+        match next(talk)? {
+            Some((Report::Cloned { pid }, Some(pidfd))) => {
+                return Ok((Pid::from_raw(pid).ok_or_else(|| wire(Errno::SRCH))?, pidfd));
+            }
+            Some((Report::Failed { step, errno }, _)) => return Err(refused(plan, step, errno)),
+            Some(message) => early.push_back(message),
+            None => return Err(wire(Errno::CHILD)),
+        }
     }
 }
 
-fn next(talk: BorrowedFd<'_>) -> Result<Option<(Report, Option<OwnedFd>)>> {
+fn next(talk: BorrowedFd<'_>) -> Result<Option<Message>> {
     loop {
         match poll(&mut [PollFd::from_borrowed_fd(talk, PollFlags::IN)], None) {
             Ok(_) | Err(Errno::INTR) => {}

@@ -49,11 +49,11 @@ pub(super) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Create a container whose program waits for `start`
-    Create(Create),
+    Create(Box<Create>),
     /// Start the program of a created container
     Start { id: String },
     /// Create a container and run it to its end
-    Run(Run),
+    Run(Box<Run>),
     /// Print the state of a container as JSON
     State { id: String },
     /// List containers
@@ -74,7 +74,7 @@ pub(super) enum Verb {
         options: Vec<String>,
     },
     /// Run one more process in a container
-    Exec(Exec),
+    Exec(Box<Exec>),
     /// Send a signal to a container
     Kill {
         /// To all of its processes

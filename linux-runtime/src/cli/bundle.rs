@@ -7,9 +7,6 @@ use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use proa_linux::{Direct, Facts, Files, Plan, Request, Streams};
 
-/// Where the groups of containers stand that name none.
-pub(super) const PARENT: &str = "proa-linux";
-
 /// A config.json larger than this is nobody's.
 const LARGEST: u64 = 16 << 20;
 
@@ -71,18 +68,6 @@ pub(super) fn wants_terminal(spec: &Spec) -> bool {
 /// Whether it has a user namespace of its own.
 pub(super) fn has_user_namespace(spec: &Spec) -> bool {
     has_namespace(spec, LinuxNamespaceType::User)
-}
-
-/// The group below each hierarchy's root: cgroupsPath, or one of our own.
-pub(super) fn group(spec: &Spec, id: &str) -> Result<String> {
-    let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
-    let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else { return Ok(format!("{PARENT}/{id}")) };
-    let text = path.to_str().context("`linux.cgroupsPath` is not UTF-8")?;
-    let names: Vec<&str> = text.split('/').filter(|name| !["", "."].contains(name)).collect();
-    if names.is_empty() || names.contains(&"..") {
-        bail!("`linux.cgroupsPath` `{text}`: it names no group below the root");
-    }
-    Ok(names.join("/"))
 }
 
 /// Whether it has a pid namespace of its own or another container's, rather than the caller's.

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::arguments::Global;
+use super::group::Group;
 
 /// The socket's name in the container's folder.
 pub(super) const START: &str = "start";
@@ -52,10 +53,7 @@ pub(super) struct Identity {
     pub(super) created: String,
     pub(super) owner: String,
     pub(super) annotations: HashMap<String, String>,
-    /// Below each hierarchy's root.
-    pub(super) group: String,
-    /// The unit that systemd made for it.
-    pub(super) unit: Option<String>,
+    pub(super) group: Group,
     pub(super) user_namespace: bool,
 }
 
@@ -168,7 +166,7 @@ impl Container {
             Status::Stopped
         } else if self.folder.join(START).exists() {
             Status::Created
-        } else if cgroup::is_frozen(layout, &self.identity.group) {
+        } else if cgroup::is_frozen(layout, &self.identity.group.path) {
             Status::Paused
         } else {
             Status::Running

@@ -19,6 +19,7 @@ use super::bundle::{self, Bundle, Manner};
 use super::console::Console;
 use super::container::{self, Container, Identity, START};
 use super::delete;
+use super::group::Group;
 use super::hooks;
 
 /// A container whose process waits to be started.
@@ -39,7 +40,7 @@ pub(super) fn make(global: &Global, options: &Create, console: &Console, detache
     check_preserved(options.preserve_fds)?;
     let folder = container::claim(global, &options.id)?;
     let facts = Facts::assumed();
-    let made = attempt(options, bundle, &folder, &facts, console, detached);
+    let made = attempt(options, bundle, &folder, &facts, console, (detached, global.systemd_cgroup));
     if made.is_err() {
         // The first error is the one to tell.
         drop(fs::remove_dir_all(&folder));
@@ -55,24 +56,26 @@ fn attempt(
     folder: &Path,
     facts: &Facts,
     console: &Console,
-    detached: bool,
+    (detached, by_systemd): (bool, bool),
 ) -> Result<Parts> {
-    let group = bundle::group(&bundle.spec, &options.id)?;
     let root = bundle.root()?;
-    let manner = Manner { group: &group, detached, preserve: options.preserve_fds };
-    let plan = bundle::lower(&bundle.spec, &root, manner, facts)?;
-    let made = launch(plan, folder).and_then(|(sandbox, states)| {
+    let (group, scope) = Group::claim(&bundle.spec, &options.id, by_systemd, &facts.cgroups)?;
+    let manner = Manner { group: &group.path, detached, preserve: options.preserve_fds };
+    let plan = bundle::lower(&bundle.spec, &root, manner, facts);
+    let made = plan.and_then(|plan| launch(plan, folder)).and_then(|(sandbox, states)| {
         let container =
-            Container { folder: folder.to_owned(), identity: identify(options, &bundle, &group, &sandbox)? };
+            Container { folder: folder.to_owned(), identity: identify(options, &bundle, group.clone(), &sandbox)? };
         let answered = container
             .save(&bundle.text)
             .and_then(|()| answer(&container, sandbox, &bundle, states, console, options.pid_file.as_deref()));
         let (sandbox, terminal) = answered.inspect_err(|_| hooks::poststop(&container, &bundle.spec))?;
         Ok((container, sandbox, bundle, terminal))
     });
+    // It lives from what stands in it by now.
+    drop(scope);
     if made.is_err() {
-        cgroup::kill_all(&facts.cgroups, &group);
-        drop(delete::remove_group(&group, facts));
+        cgroup::kill_all(&facts.cgroups, &group.path);
+        drop(delete::release(&group, &options.id, facts));
     }
     made
 }
@@ -105,7 +108,7 @@ pub(super) fn add_streams(prepared: &mut Prepared) -> Result<()> {
     Ok(())
 }
 
-fn identify(options: &Create, bundle: &Bundle, group: &str, sandbox: &Sandbox) -> Result<Identity> {
+fn identify(options: &Create, bundle: &Bundle, group: Group, sandbox: &Sandbox) -> Result<Identity> {
     let pid = sandbox.pid().as_raw_nonzero().get();
     let (start_time, _) = container::started(pid).context("look at the new process")?;
     Ok(Identity {
@@ -118,8 +121,7 @@ fn identify(options: &Create, bundle: &Bundle, group: &str, sandbox: &Sandbox) -
         created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
         owner: container::owner(),
         annotations: bundle.spec.annotations().clone().unwrap_or_default(),
-        group: group.to_owned(),
-        unit: None,
+        group,
         user_namespace: bundle::has_user_namespace(&bundle.spec),
     })
 }

@@ -10,8 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::arguments::Global;
-use super::bundle;
 use super::container::{self, Container, Status};
+use super::group::Group;
 use super::hooks;
 
 /// How long a killed process may take to end: one that waits for a disk ends when the disk answers.
@@ -40,30 +40,29 @@ pub(super) fn destroy(container: &Container, spec: &Spec, facts: &Facts) -> Resu
     if let Some(process) = container.process() {
         // Gone already is as good as killed.
         let _ = pidfd_send_signal(&process, Signal::KILL);
-        cgroup::kill_all(&facts.cgroups, &container.identity.group);
+        cgroup::kill_all(&facts.cgroups, &container.identity.group.path);
         let patience = Timespec::try_from(PATIENCE).unwrap_or_default();
         let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience));
     } else {
-        cgroup::kill_all(&facts.cgroups, &container.identity.group);
+        cgroup::kill_all(&facts.cgroups, &container.identity.group.path);
     }
-    remove_group(&container.identity.group, facts)?;
+    release(&container.identity.group, &container.identity.id, facts)?;
     container.remove()?;
     hooks::poststop(container, spec);
     Ok(())
 }
 
-/// Removes a container's group. What was just killed stands in it until it is gone: the kernel says busy until then, and
+/// Takes away a container's group. What was just killed stands in it until it is gone: the kernel says busy until then, and
 /// v1 tells nobody when that ends.
-pub(super) fn remove_group(group: &str, facts: &Facts) -> Result<()> {
+pub(super) fn release(group: &Group, id: &str, facts: &Facts) -> Result<()> {
+    group.stop_unit(id)?;
     let deadline = Instant::now() + PATIENCE;
-    while let Err(error) = cgroup::remove(&facts.cgroups, group) {
+    while let Err(error) = group.release(&facts.cgroups) {
         if Instant::now() > deadline {
             return Err(error.into());
         }
         std::thread::sleep(LOOK);
     }
-    // Where it was of our own naming.
-    cgroup::remove_parent(&facts.cgroups, bundle::PARENT);
     Ok(())
 }
 

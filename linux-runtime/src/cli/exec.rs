@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec, User};
+use oci_spec::runtime::{Capability, Process, Spec, User};
 use proa_linux::{Direct, Facts, Join, Plan, Prepared, Sandbox, Streams, Told};
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -43,11 +43,11 @@ pub(super) fn exec(global: &Global, options: &Exec) -> Result<u8> {
 
 fn lower(container: &Container, spec: &Spec, process: &Process, options: &Exec, facts: &Facts) -> Result<Plan> {
     let group = match &options.cgroup {
-        None => container.identity.group.clone(),
+        None => container.identity.group.path.clone(),
         Some(below) if below.split('/').any(|name| name == "..") => {
             bail!("--cgroup `{below}` leads out of the container's")
         }
-        Some(below) => format!("{}/{}", container.identity.group, below.trim_matches('/')),
+        Some(below) => format!("{}/{}", container.identity.group.path, below.trim_matches('/')),
     };
     let join = Join {
         seccomp: spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()),
@@ -153,7 +153,7 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Result<()> {
         let known: Capability = plain.parse().map_err(|_| anyhow::anyhow!("--cap `{name}`: no such capability"))?;
         added.push(known);
     }
-    let mut sets = process.capabilities().clone().unwrap_or_else(LinuxCapabilities::default);
+    let mut sets = process.capabilities().clone().unwrap_or_default();
     let with = |set: &Option<oci_spec::runtime::Capabilities>| {
         let mut set = set.clone().unwrap_or_default();
         set.extend(added.iter().copied());

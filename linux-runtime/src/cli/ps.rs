@@ -10,7 +10,7 @@ use super::container::Container;
 
 pub(super) fn ps(global: &Global, format: &str, id: &str, options: &[String]) -> Result<u8> {
     let container = Container::load(global, id)?;
-    let pids = cgroup::processes(&Layout::here(), &container.identity.group);
+    let pids = cgroup::processes(&Layout::here(), &container.identity.group.path);
     if format == "json" {
         println!("{}", serde_json::to_string(&pids)?);
         return Ok(0);

@@ -27,7 +27,7 @@ pub(super) fn start(global: &Global, id: &str) -> Result<()> {
     let folder = openat(CWD, &container.folder, flags, Mode::empty()).context("open the container's folder")?;
     // The plan is only made again where a step of it has failed: lowering is pure, so it is the one that was executed.
     let again = || {
-        let group = &container.identity.group;
+        let group = &container.identity.group.path;
         let manner = Manner { group, detached: true, preserve: 0 };
         bundle::lower(&spec, &container.identity.rootfs, manner, &facts)
     };

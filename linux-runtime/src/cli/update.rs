@@ -1,7 +1,7 @@
 //! `update`: other limits for a container that lives.
 
 use anyhow::{Result, bail};
-use proa_linux::cgroup::{self, Layout};
+use proa_linux::cgroup::Layout;
 
 use super::arguments::{Global, Update};
 use super::container::{Container, Status};
@@ -13,5 +13,5 @@ pub(super) fn update(global: &Global, options: &Update) -> Result<()> {
     if container.status(&layout) == Status::Stopped {
         bail!("container not running");
     }
-    Ok(cgroup::update(&layout, &container.identity.group, &resources::asked(options)?)?)
+    container.identity.group.update(&options.id, &layout, &resources::asked(options)?)
 }
