@@ -1,5 +1,7 @@
 //! What this machine allows this user, found by trying, once. Plans are lowered with facts, so that lowering is pure.
 
+use std::fs;
+
 use rustix::process::{getgid, getuid};
 use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,9 @@ pub struct Facts {
     pub cgroups: Layout,
     /// The capabilities that can be given or used, a bit each (linux/capability.h).
     pub capabilities: u64,
+    /// Security modules that confine by label.
+    pub apparmor: bool,
+    pub selinux: bool,
 }
 
 impl Facts {
@@ -44,6 +49,8 @@ impl Facts {
             own_namespace: probe::own_namespace(),
             overlay: if namespaces { probe::overlay() } else { None },
             cgroups: Layout::here(),
+            apparmor: apparmor(),
+            selinux: selinux(),
             capabilities: rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits()),
         }
     }
@@ -60,8 +67,15 @@ impl Facts {
             own_namespace: true,
             overlay: None,
             cgroups: Layout::here(),
+            apparmor: apparmor(),
+            selinux: selinux(),
             capabilities: rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits()),
         }
+    }
+
+    /// Whether namespaces and mounts can be made without a user namespace.
+    pub(crate) fn administers(&self) -> bool {
+        self.namespaces && self.capabilities & CapabilitySet::SYS_ADMIN.bits() != 0
     }
 
     /// Whether any ids may be mapped, not only the caller's own.
@@ -88,6 +102,15 @@ impl Facts {
                 .then(|| "this kernel or user has no user namespaces with idmapped mounts (Linux 5.19)".to_owned())
         })
     }
+}
+
+fn apparmor() -> bool {
+    fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
+}
+
+/// selinuxfs is mounted where it is enabled.
+fn selinux() -> bool {
+    fs::exists("/sys/fs/selinux/enforce").unwrap_or(false)
 }
 
 fn kernel_version() -> (u32, u32) {

@@ -35,6 +35,8 @@ mod dev;
 mod enter;
 mod hook;
 mod identity;
+mod keyring;
+mod label;
 mod mapper;
 mod maps;
 mod mounts;
@@ -227,6 +229,13 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
         Action::EnterNamespace { namespace, kind } => maps::enter(context.slot(*namespace)?, *kind),
         Action::EnterWithUser { user, others } => maps::enter_with_user(context, *user, others),
         Action::OwnTime { offsets } => maps::own_time(offsets),
+        Action::Affinity { cpus } => sys::run_on(cpus),
+        Action::Label { module, label } => label::ask(*module, label),
+        Action::SessionKeyring { name } => keyring::join(name),
+        Action::Personality { domain } => sys::personality(*domain),
+        Action::MemoryPolicy { mode, nodes } => sys::memory_policy(*mode, nodes),
+        Action::Scheduler(scheduling) => sys::schedule(scheduling),
+        Action::IoPriority { value } => sys::io_priority(*value),
         Action::StayAsInit => reaper::stay(),
         Action::AwaitHooks => program::await_hooks(context),
         Action::Hook { path, arguments, environment, timeout, state, .. } => {

@@ -23,6 +23,6 @@ pub use facts::Facts;
 pub use plan::{Confinement, Direct, Files, Join, Plan, Request, SUBORDINATE, Streams, WORKER_ID};
 pub use prepare::Prepared;
 pub use sandbox::{Sandbox, Told, listener, start_at};
-pub use step::{Action, Actor, Beneath, HookKind, IdMap, Lower, Node, Slot, Step, Target};
+pub use step::{Action, Actor, Beneath, HookKind, IdMap, Lower, Node, Scheduling, SecurityModule, Slot, Step, Target};
 pub use sys::{Instruction, Signals, exit_code, send_signal};
 pub use zygote::Entry;

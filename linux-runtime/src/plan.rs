@@ -16,18 +16,22 @@ use crate::step::{Action, Actor, HookKind, IdMap, Slot, Step};
 use self::ids::Ids;
 use self::namespaces::Namespaces;
 
+mod capabilities;
 mod cgroups;
 mod confined;
 mod devices;
 mod hooks;
 mod ids;
 mod joined;
+mod labels;
 mod mounts;
 mod names;
 mod namespaces;
 mod process;
 mod refused;
 mod root;
+mod scheduling;
+mod sysctls;
 
 pub use confined::Confinement;
 pub use joined::Join;
@@ -59,6 +63,9 @@ pub struct Plan {
     pub oom: Option<Slot>,
     /// For one more process in a container: where that container's pidfd goes.
     pub joins: Option<Slot>,
+    /// What is left out of what the specification asks, a sentence each, for whoever asked; not the zygote's business.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
 }
 
 /// What the zygote makes for a guest's standard streams, and keeps.
@@ -96,6 +103,8 @@ pub struct Request<'a> {
     pub default_filter: bool,
     /// A first process of ours before the program, which reaps and passes signals on.
     pub init: bool,
+    /// A session keyring of this name, so that the program does not have its starter's.
+    pub keyring: Option<&'a str>,
     /// What only a maker without a zygote has.
     pub direct: Option<Direct>,
 }
@@ -124,7 +133,7 @@ impl Plan {
         let has = |kind| namespaces.has(kind);
         let user = ids.as_ref();
         user.map_or(Ok(()), |ids| ids.check(process.user(), facts))?;
-        let mut draft = Draft::new(has(LinuxNamespaceType::User));
+        let mut draft = Draft::new(has(LinuxNamespaceType::User), facts);
 
         let opened = draft.open_files(&request.files, user)?;
         let sources = draft.open_sources(spec)?;
@@ -135,10 +144,11 @@ impl Plan {
         let root = draft.assemble_root(opened, user, facts)?;
         let dev = mounts::dev(spec).map(|mount| draft.make_dev(mount, &linux, process, user)).transpose()?;
         draft.oom_score(process)?;
+        draft.labels(process, Actor::Child, facts)?;
         draft.enter_child(&namespaces, &groups);
         draft.push(Actor::Child, Action::AttachRoot { root });
         draft.mount_all(spec, &mounts::Places { root, dev, sources, groups: &groups }, facts, &namespaces)?;
-        draft.finish_root(spec, &linux, process, root)?;
+        draft.finish_root(spec, &linux, process, &namespaces, root)?;
         let hooks = request.direct.is_some().then(|| draft.hooks(spec)).transpose()?.flatten();
         if has(LinuxNamespaceType::Uts) {
             draft.names(spec)?;
@@ -146,6 +156,8 @@ impl Plan {
         if namespaces.makes(LinuxNamespaceType::Network) {
             draft.push(Actor::Child, Action::Loopback);
         }
+        draft.keyring(request.keyring)?;
+        draft.surroundings(&linux)?;
         let filter = process::Filter::choose(linux.seccomp().as_ref(), request.default_filter, process)?;
         let start =
             process::Start { streams: request.streams, first: true, init: request.init, direct: request.direct };
@@ -255,12 +267,23 @@ struct Draft {
     borrows: Vec<Action>,
     /// Who assembles mounts: a helper where the child has fewer rights than the zygote.
     assembler: Actor,
+    /// The capabilities that a process can be given.
+    givable: u64,
+    warnings: Vec<String>,
 }
 
 impl Draft {
-    fn new(in_user_namespace: bool) -> Draft {
-        let assembler = if in_user_namespace { Actor::Helper } else { Actor::Child };
-        Draft { steps: Vec::new(), slots: STDERR.0 + 1, oom: None, joins: None, borrows: Vec::new(), assembler }
+    fn new(in_user_namespace: bool, facts: &Facts) -> Draft {
+        Draft {
+            steps: Vec::new(),
+            slots: STDERR.0 + 1,
+            oom: None,
+            joins: None,
+            borrows: Vec::new(),
+            assembler: if in_user_namespace { Actor::Helper } else { Actor::Child },
+            givable: capabilities::givable(facts, in_user_namespace),
+            warnings: Vec::new(),
+        }
     }
 
     fn push(&mut self, actor: Actor, action: Action) {
@@ -285,6 +308,7 @@ impl Draft {
             slots: self.slots,
             oom: self.oom,
             joins: self.joins,
+            warnings: self.warnings,
         })
     }
 }

@@ -225,6 +225,20 @@ pub enum Action {
     AwaitConnection { listener: Slot },
     /// Every descriptor from `first` on closes at execve: what stands below was asked to be kept.
     SealFrom { first: u32 },
+    /// Helper or child: the CPUs it runs on, a bit each; the kernel takes from them those of its cpuset.
+    Affinity { cpus: Vec<u64> },
+    /// Helper or child: the label of the next execve, written while /proc is the runtime's own.
+    Label { module: SecurityModule, label: CString },
+    /// Child: a session keyring of its own, or the one of that name that its container has.
+    SessionKeyring { name: CString },
+    /// Child: which kernel it takes this one for (personality(2)).
+    Personality { domain: u32 },
+    /// Child: from which nodes its memory comes (set_mempolicy(2)).
+    MemoryPolicy { mode: u32, nodes: Vec<u64> },
+    /// Child: its scheduler (sched_setattr(2)).
+    Scheduler(Scheduling),
+    /// Child: class and level of its I/O (ioprio_set(2)).
+    IoPriority { value: u16 },
 }
 
 /// Which hooks of the specification a process runs inside the container (config.md, "POSIX-platform Hooks").
@@ -234,6 +248,28 @@ pub enum HookKind {
     CreateContainer,
     /// After start, before the container's program: the program is the container's.
     StartContainer,
+}
+
+/// Who confines a program by labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SecurityModule {
+    AppArmor,
+    SeLinux,
+}
+
+/// What sched_setattr(2) is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scheduling {
+    /// `SCHED_*`.
+    pub policy: u32,
+    pub nice: i32,
+    pub priority: u32,
+    /// `SCHED_FLAG_*`.
+    pub flags: u64,
+    /// Nanoseconds, as the next two.
+    pub runtime: u64,
+    pub deadline: u64,
+    pub period: u64,
 }
 
 /// Where a mount goes: beneath the root or directly beneath a mount made before.

@@ -7,10 +7,13 @@ mod device_program;
 mod exec;
 mod exit_info;
 mod filter;
+mod groups;
+mod keyring;
 mod loopback;
 mod mount;
 mod namespaces;
 mod process;
+mod scheduling;
 mod signals;
 mod wipe;
 
@@ -20,12 +23,15 @@ pub(crate) use exec::{Pointers, execve};
 pub use exit_info::exit_code;
 pub use filter::Instruction;
 pub(crate) use filter::load_filter;
+pub(crate) use groups::set_groups;
+pub(crate) use keyring::{join_session_keyring, let_user_search};
 pub(crate) use loopback::loopback_up;
 pub(crate) use mount::{IDMAP, MountAttributes, NODEV, NOEXEC, NOSUID, RDONLY, mount_setattr};
 pub(crate) use namespaces::{namespace_kind, unshare};
 pub(crate) use process::{
     close_number, cwd_is_reachable, exit_now, kept, leak, place, ptsname_free_peer, seal_descriptors, seal_or_close,
 };
+pub(crate) use scheduling::{io_priority, memory_policy, personality, run_on, schedule};
 pub use signals::{Signals, send_signal};
 pub(crate) use signals::{
     block_all, default_and_unblock_all, drain_signals, kill_number, next_signal, signal_descriptor,

@@ -22,6 +22,8 @@ fn facts(hierarchies: Vec<Hierarchy>) -> Facts {
         overlay: Some(Lower::Detached),
         cgroups: Layout { hierarchies },
         capabilities: u64::MAX,
+        apparmor: false,
+        selinux: false,
     }
 }
 
@@ -62,8 +64,16 @@ fn lower(spec: &Spec, user_namespace: Option<IdMap>, facts: &Facts) -> Result<Pl
     let layers = [PathBuf::from("/layers/a"), PathBuf::from("/layers/b")];
     let files = Files::Layers { lower: &layers, scratch: Path::new("/containers/c/scratch") };
     let streams = Streams::Pipes { stdin: true };
-    let request =
-        Request { group: "proa-1/c", files, streams, user_namespace, default_filter: true, init: false, direct: None };
+    let request = Request {
+        group: "proa-1/c",
+        files,
+        streams,
+        user_namespace,
+        default_filter: true,
+        init: false,
+        keyring: None,
+        direct: None,
+    };
     Plan::new(spec, &request, facts)
 }
 
@@ -130,7 +140,16 @@ fn a_worker_ends_in_enter() {
 fn one_more_process_joins_by_a_helper() {
     let process = spec().process().clone().unwrap();
     let streams = Streams::Pipes { stdin: false };
-    let join = Join { seccomp: None, default_filter: true, streams, group: "proa-1/c", in_user: true, direct: None };
+    let join = Join {
+        seccomp: None,
+        default_filter: true,
+        streams,
+        group: "proa-1/c",
+        in_user: true,
+        linux: None,
+        keyring: None,
+        direct: None,
+    };
     insta::assert_snapshot!(Plan::join(&process, &join, &v1()).unwrap());
 }
 

@@ -20,6 +20,8 @@ fn facts(unified: bool) -> Facts {
         overlay: Some(Lower::Detached),
         cgroups: Layout { hierarchies: vec![hierarchy] },
         capabilities: u64::MAX,
+        apparmor: false,
+        selinux: false,
     }
 }
 
@@ -41,8 +43,16 @@ fn spec_with(pointer: &str, value: Value) -> Spec {
 
 fn lower(spec: &Spec, files: Files<'_>, user_namespace: Option<IdMap>, unified: bool) -> Result<Plan, String> {
     let streams = Streams::Pipes { stdin: false };
-    let request =
-        Request { group: "proa-1/c", files, streams, user_namespace, default_filter: false, init: false, direct: None };
+    let request = Request {
+        group: "proa-1/c",
+        files,
+        streams,
+        user_namespace,
+        default_filter: false,
+        init: false,
+        keyring: None,
+        direct: None,
+    };
     Plan::new(spec, &request, &facts(unified)).map_err(|error| error.to_string())
 }
 
@@ -62,15 +72,9 @@ fn a_field_without_an_executor_is_refused_by_its_name() {
         ("/hooks/startContainer", hook.clone(), "hooks.startContainer"),
         ("/hooks/poststart", hook.clone(), "hooks.poststart"),
         ("/hooks/poststop", hook, "hooks.poststop"),
-        ("/process/apparmorProfile", json!("docker-default"), "process.apparmorProfile"),
-        ("/process/selinuxLabel", json!("system_u:system_r:container_t:s0"), "process.selinuxLabel"),
-        ("/process/ioPriority", json!({ "class": "IOPRIO_CLASS_IDLE", "priority": 4 }), "process.ioPriority"),
-        ("/process/scheduler", json!({ "policy": "SCHED_BATCH" }), "process.scheduler"),
-        ("/process/execCPUAffinity", json!({ "initial": "0" }), "process.execCPUAffinity"),
         ("/linux/cgroupsPath", json!("/elsewhere"), "linux.cgroupsPath"),
         ("/linux/mountLabel", json!("system_u:object_r:container_file_t:s0"), "linux.mountLabel"),
         ("/linux/intelRdt", json!({ "closID": "a" }), "linux.intelRdt"),
-        ("/linux/personality", json!({ "domain": "LINUX32" }), "linux.personality"),
         ("/linux/netDevices", json!({ "eth0": { "name": "eth1" } }), "linux.netDevices"),
         (
             "/linux/seccomp",

@@ -162,6 +162,7 @@ impl Guest {
             default_filter: true,
             init: self.init,
             direct: None,
+            keyring: None,
         };
         Ok(Plan::new(&spec, &request, &self.facts)?)
     }
@@ -481,6 +482,8 @@ fn joined(guest: &mut Guest) -> Result<(), Failed> {
             streams: Streams::Pipes { stdin: false },
             group: &group,
             in_user: user.is_some(),
+            linux: None,
+            keyring: None,
             direct: None,
         };
         let plan = Plan::join(&process, &join, &guest.facts)?;

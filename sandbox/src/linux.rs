@@ -220,6 +220,7 @@ impl Runtime {
             default_filter: true,
             init: workload.init,
             direct: None,
+            keyring: None,
         };
         Plan::new(&workload.spec, &request, facts).map_err(from_linux)
     }

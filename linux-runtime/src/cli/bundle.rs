@@ -45,6 +45,8 @@ pub(super) struct Manner<'a> {
     pub(super) group: &'a str,
     pub(super) detached: bool,
     pub(super) preserve: u16,
+    /// The session keyring's name.
+    pub(super) keyring: Option<&'a str>,
 }
 
 /// The plan of a container: its root as it is, the caller's own streams or a terminal.
@@ -56,6 +58,7 @@ pub(super) fn lower(spec: &Spec, root: &Path, manner: Manner<'_>, facts: &Facts)
         user_namespace: None,
         default_filter: false,
         init: false,
+        keyring: manner.keyring,
         direct: Some(Direct { detached: manner.detached, preserve: manner.preserve }),
     };
     Ok(Plan::new(spec, &request, facts)?)

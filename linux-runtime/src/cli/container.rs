@@ -55,6 +55,8 @@ pub(super) struct Identity {
     pub(super) annotations: HashMap<String, String>,
     pub(super) group: Group,
     pub(super) user_namespace: bool,
+    /// The session keyring's name, if it has one of its own.
+    pub(super) keyring: Option<String>,
 }
 
 /// How it fares (runtime.md, "State").

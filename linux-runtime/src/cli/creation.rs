@@ -60,7 +60,9 @@ fn attempt(
 ) -> Result<Parts> {
     let root = bundle.root()?;
     let (group, scope) = Group::claim(&bundle.spec, &options.id, by_systemd, &facts.cgroups)?;
-    let manner = Manner { group: &group.path, detached, preserve: options.preserve_fds };
+    let keyring = keyring(options);
+    let keyring = keyring.as_deref();
+    let manner = Manner { group: &group.path, detached, preserve: options.preserve_fds, keyring };
     let plan = bundle::lower(&bundle.spec, &root, manner, facts);
     let made = plan.and_then(|plan| launch(plan, folder)).and_then(|(sandbox, states)| {
         let container =
@@ -78,6 +80,11 @@ fn attempt(
         drop(delete::release(&group, &options.id, facts));
     }
     made
+}
+
+/// As other runtimes call it; tools look for the name.
+fn keyring(options: &Create) -> Option<String> {
+    (!options.no_new_keyring).then(|| format!("_ses.{}", options.id))
 }
 
 /// The files from which hooks in the container learn its state, by who reads them.
@@ -123,6 +130,7 @@ fn identify(options: &Create, bundle: &Bundle, group: Group, sandbox: &Sandbox) 
         annotations: bundle.spec.annotations().clone().unwrap_or_default(),
         group,
         user_namespace: bundle::has_user_namespace(&bundle.spec),
+        keyring: keyring(options),
     })
 }
 

@@ -55,6 +55,8 @@ fn lower(container: &Container, spec: &Spec, process: &Process, options: &Exec, 
         streams: if process.terminal().unwrap_or(false) { Streams::Terminal } else { Streams::Inherited },
         group: &group,
         in_user: container.identity.user_namespace,
+        linux: spec.linux().as_ref(),
+        keyring: container.identity.keyring.as_deref(),
         direct: Some(Direct { detached: false, preserve: options.preserve_fds }),
     };
     Ok(Plan::join(process, &join, facts)?)

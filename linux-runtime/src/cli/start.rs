@@ -28,7 +28,8 @@ pub(super) fn start(global: &Global, id: &str) -> Result<()> {
     // The plan is only made again where a step of it has failed: lowering is pure, so it is the one that was executed.
     let again = || {
         let group = &container.identity.group.path;
-        let manner = Manner { group, detached: true, preserve: 0 };
+        let keyring = container.identity.keyring.as_deref();
+        let manner = Manner { group, detached: true, preserve: 0, keyring };
         bundle::lower(&spec, &container.identity.rootfs, manner, &facts)
     };
     let started = start_at(folder.as_fd(), START, || again().map_err(|error| error.downcast().unwrap_or_else(lost)));

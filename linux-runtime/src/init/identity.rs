@@ -11,6 +11,8 @@ use rustix::thread::{
     set_thread_res_gid, set_thread_res_uid,
 };
 
+use crate::sys;
+
 /// By the kernel's numbers (asm-generic/resource.h).
 const RESOURCES: [Resource; 16] = [
     Resource::Cpu,
@@ -47,15 +49,21 @@ pub(super) fn become_root() -> Result<()> {
 
 /// The guest's user; permitted capabilities outlive the change until they are set.
 pub(super) fn user(uid: u32, gid: u32, groups: &[u32]) -> Result<()> {
-    const MOST: usize = 1024;
-    let mut list = [Gid::ROOT; MOST];
-    let list = list.get_mut(..groups.len()).ok_or(Errno::INVAL)?;
-    list.iter_mut().zip(groups).for_each(|(to, from)| *to = Gid::from_raw(*from));
-    set_thread_groups(list)?;
+    // Before the group and the user, with whom the right to goes.
+    match sys::set_groups(groups) {
+        // Who may change groups and is refused all the same is in a namespace that denies it for good
+        // (user_namespaces(7)): an ordinary user's, whose groups are nobody's inside.
+        Err(Errno::PERM) if groups.is_empty() && may_change_groups()? => {}
+        other => other?,
+    }
     set_keep_capabilities(true)?;
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)
+}
+
+fn may_change_groups() -> Result<bool> {
+    Ok(rustix::thread::capabilities(None)?.effective.contains(CapabilitySet::SETGID))
 }
 
 /// Drops every other capability from the bounding set.

@@ -53,7 +53,7 @@ impl Confinement<'_> {
 }
 
 pub(super) fn lower(confinement: &Confinement<'_>, facts: &Facts) -> Result<Plan> {
-    let mut draft = Draft::new(false);
+    let mut draft = Draft::new(false, facts);
     let keep: Vec<Slot> = confinement.slots().map(|_| draft.slot()).collect();
     let groups = bound(&mut draft, confinement, facts)?;
     let id = if facts.mapped_namespaces { Some(WORKER_ID) } else { facts.own_namespace.then_some(facts.uid) };
@@ -90,6 +90,7 @@ pub(super) fn lower(confinement: &Confinement<'_>, facts: &Facts) -> Result<Plan
         argument: confinement.argument.to_vec(),
         oom: draft.oom,
         joins: None,
+        warnings: draft.warnings,
     })
 }
 

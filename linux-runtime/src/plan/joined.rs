@@ -1,9 +1,9 @@
 //! One more process in a running container: a helper enters its cgroup and namespaces, the child is cloned in there.
 
-use oci_spec::runtime::{LinuxSeccomp, Process};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxSeccomp, Process};
 
 use super::process::{Filter, Start};
-use super::{Direct, Draft, Plan, Streams, refused};
+use super::{Direct, Draft, Plan, Streams, capabilities, refused};
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::step::{Action, Actor};
@@ -20,34 +20,51 @@ pub struct Join<'a> {
     pub group: &'a str,
     /// Whether the container has a user namespace of its own.
     pub in_user: bool,
+    /// The container's own part of the specification, for the kernel and the memory that its processes see.
+    pub linux: Option<&'a Linux>,
+    /// The container's session keyring, by name.
+    pub keyring: Option<&'a str>,
     /// What only a maker without a zygote has.
     pub direct: Option<Direct>,
 }
 
 pub(super) fn lower(process: &Process, join: &Join<'_>, facts: &Facts) -> Result<Plan> {
     refused::process(process)?;
-    let mut draft = Draft::new(true);
+    let mut draft = Draft::new(true, facts);
+    draft.givable = capabilities::givable(facts, join.in_user);
     let container = draft.slot();
     draft.joins = Some(container);
     let groups = draft.open_cgroups(join.group, facts)?;
     draft.push(Actor::Zygote, Action::Fork { cgroup: groups.unified });
     draft.oom_score(process)?;
-    draft.attach(Actor::Helper, &groups);
-    let shared = libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWNET
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWCGROUP;
-    // setns(2) refuses the user namespace one is already in, so it is named only where there is another.
-    let namespaces = if join.in_user { shared | libc::CLONE_NEWUSER } else { shared } as u64;
+    draft.labels(process, Actor::Helper, facts)?;
+    draft.affinity_on_the_way(process, |draft| draft.attach(Actor::Helper, &groups))?;
+    let namespaces = namespaces(join, facts);
     draft.push(Actor::Helper, Action::Join { process: container, namespaces });
     draft.push(Actor::Helper, Action::Clone { namespaces: 0, cgroup: None });
     if join.in_user {
         draft.push(Actor::Child, Action::BecomeRoot);
     }
+    draft.keyring(join.keyring)?;
+    if let Some(linux) = join.linux {
+        draft.surroundings(linux)?;
+    }
     let filter = Filter::choose(join.seccomp, join.default_filter, process)?;
     let start = Start { streams: join.streams, first: false, init: false, direct: join.direct };
     draft.process(process, start, filter)?;
     draft.finish(process, join.streams)
+}
+
+/// The kinds of namespaces (`CLONE_NEW*`) that the container may have of its own. Who has rights over the machine's enters
+/// them all, since his own may be others by now than when the container was made; others may enter only what is not the
+/// machine's.
+fn namespaces(join: &Join<'_>, facts: &Facts) -> u64 {
+    use LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, Uts};
+    let listed = join.linux.and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
+    let listed = listed.fold(0, |all, one| all | one.typ() as u64);
+    let common = [Mount, Pid, Network, Ipc, Uts, Cgroup].into_iter().fold(0, |all, kind| all | kind as u64);
+    let namespaces = if facts.administers() || listed == 0 { listed | common } else { listed };
+    // setns(2) refuses the user namespace one is already in, so it is named only where there is another.
+    let user = LinuxNamespaceType::User as u64;
+    if join.in_user { namespaces | user } else { namespaces & !user }
 }

@@ -2,14 +2,17 @@
 
 use std::ffi::CString;
 
-use oci_spec::runtime::{Capabilities, LinuxSeccomp, Process};
+use oci_spec::runtime::{LinuxCapabilities, LinuxSeccomp, Process, User};
 
-use super::names::{CAPABILITY_NAMES, LIMIT_NAMES, upper_snake};
-use super::{Direct, Draft, STDERR, STDIN, STDOUT, Streams, c_string};
+use super::names::LIMIT_NAMES;
+use super::{Direct, Draft, STDERR, STDIN, STDOUT, Streams, c_string, capabilities};
 use crate::error::{Error, Result};
 use crate::seccomp;
 use crate::step::{Action, Actor, Beneath};
 use crate::sys::Instruction;
+
+/// NGROUPS_MAX (linux/limits.h).
+const GROUPS: usize = 65_536;
 
 /// Where PATH is not set.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -36,7 +39,7 @@ pub(super) struct Start {
 
 impl Filter {
     pub(super) fn choose(asked: Option<&LinuxSeccomp>, default: bool, process: &Process) -> Result<Filter> {
-        let kept = capability_bits(process.capabilities().as_ref().and_then(|all| all.bounding().as_ref()));
+        let kept = capabilities::bits(process, LinuxCapabilities::bounding);
         match asked {
             // A filter that allows everything is none: not even calls of other architectures are kept away.
             Some(seccomp) if seccomp::allows_everything(seccomp) => Ok(Filter { program: None, ours: true }),
@@ -50,14 +53,11 @@ impl Filter {
 impl Draft {
     pub(super) fn oom_score(&mut self, process: &Process) -> Result<()> {
         let Some(value) = process.oom_score_adj() else { return Ok(()) };
-        let action = Action::OomScore { value: c_string(value.to_string(), "a number")? };
-        // /proc/self belongs to the zygote's user namespace, so the helper writes it where there is one.
-        let actor = self.assembler;
-        if self.steps.iter().any(|step| matches!(step.action, Action::Clone { .. })) {
-            self.insert_assembly(vec![(actor, action)]);
-        } else {
-            self.push(actor, action);
+        if !(-1000..=1000).contains(&value) {
+            return Err(Error::Plan(format!("`process.oomScoreAdj` {value} is not between -1000 and 1000")));
         }
+        // /proc/self belongs to the zygote's user namespace, so the helper writes it where there is one.
+        self.insert_or_push(Action::OomScore { value: c_string(value.to_string(), "a number")? });
         Ok(())
     }
 
@@ -65,10 +65,7 @@ impl Draft {
         let terminal = start.streams == Streams::Terminal;
         self.push(Actor::Child, Action::Session);
         let user = process.user();
-        if user.uid() == u32::MAX || user.gid() == u32::MAX {
-            // -1 means "unchanged", that is root, to setresuid(2) (CVE-2024-40635).
-            return Err(Error::Plan("user and group ids end at 4294967294".into()));
-        }
+        check_user(user)?;
         if terminal {
             let size = process.console_size();
             let clip = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
@@ -81,6 +78,7 @@ impl Draft {
         self.push(Actor::Child, Action::WorkingDirectory { path: working_directory(process)? });
         // What still opens files stands before the limits, what drops the right to raise them behind.
         self.limits(process)?;
+        self.scheduling(process, start.first)?;
         let arguments = process.args().as_deref().unwrap_or_default();
         let name = arguments.first().filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| Error::Plan("no command is given and the image has none".into()))?;
@@ -107,10 +105,8 @@ impl Draft {
         let no_new_privileges = process.no_new_privileges().unwrap_or(false);
         let early = !no_new_privileges;
         let mut load = filter.program.map(|program| Action::Filter { program });
-        let set = |pick: fn(&oci_spec::runtime::LinuxCapabilities) -> &Option<Capabilities>| {
-            capability_bits(process.capabilities().as_ref().and_then(|all| pick(all).as_ref()))
-        };
-        self.push(Actor::Child, Action::BoundCapabilities { keep: set(|all| all.bounding()) });
+        let sets = self.sets(process);
+        self.push(Actor::Child, Action::BoundCapabilities { keep: sets.bounding });
         if early && !filter.ours {
             barrier.iter().for_each(|action| self.push(Actor::Child, action.clone()));
         }
@@ -120,15 +116,7 @@ impl Draft {
         let user = process.user();
         let groups = user.additional_gids().clone().unwrap_or_default();
         self.push(Actor::Child, Action::User { uid: user.uid(), gid: user.gid(), groups });
-        self.push(
-            Actor::Child,
-            Action::Capabilities {
-                effective: set(|all| all.effective()),
-                permitted: set(|all| all.permitted()),
-                inheritable: set(|all| all.inheritable()),
-                ambient: set(|all| all.ambient()),
-            },
-        );
+        self.capabilities(sets);
         self.push(Actor::Child, Action::Umask { mask: user.umask().unwrap_or(0o022) });
         if no_new_privileges {
             self.push(Actor::Child, Action::NoNewPrivileges);
@@ -159,15 +147,38 @@ impl Draft {
     }
 
     fn limits(&mut self, process: &Process) -> Result<()> {
-        for limit in process.rlimits().iter().flatten() {
-            let name = upper_snake(&format!("{:?}", limit.typ()));
-            let name = name.strip_prefix("RLIMIT_").unwrap_or(&name);
-            let resource = LIMIT_NAMES.iter().position(|known| *known == name);
+        let limits = process.rlimits().as_deref().unwrap_or_default();
+        for (at, limit) in limits.iter().enumerate() {
+            let name = limit.typ().to_string();
+            let resource = LIMIT_NAMES.iter().position(|known| name.strip_prefix("RLIMIT_") == Some(known));
             let resource = resource.ok_or_else(|| Error::Plan(format!("unknown resource limit `{name}`")))?;
+            if limits[..at].iter().any(|before| before.typ() == limit.typ()) {
+                return Err(Error::Plan(format!("`process.rlimits` has two of type `{name}`")));
+            }
             let (soft, hard) = (limit.soft(), limit.hard());
+            if soft > hard {
+                return Err(Error::Plan(format!("`process.rlimits` `{name}`: soft {soft} is above hard {hard}")));
+            }
             self.push(Actor::Child, Action::Limit { resource: resource as u8, soft, hard });
         }
         Ok(())
+    }
+}
+
+/// -1 means "unchanged", that is root, to setresuid(2) (CVE-2024-40635).
+fn check_user(user: &User) -> Result<()> {
+    let groups = user.additional_gids().as_deref().unwrap_or_default();
+    if groups.iter().chain([&user.uid(), &user.gid()]).any(|id| *id == u32::MAX) {
+        return Err(Error::Plan("user and group ids end at 4294967294".into()));
+    }
+    if groups.len() > GROUPS {
+        return Err(Error::Plan(format!("`process.user.additionalGids` are more than {GROUPS}, the kernel's most")));
+    }
+    match user.umask() {
+        Some(mask) if mask > 0o777 => {
+            Err(Error::Plan(format!("`process.user.umask` {mask:o} has other bits than 777")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -178,11 +189,6 @@ pub(super) fn working_directory(process: &Process) -> Result<Beneath> {
         return Err(Error::Plan(format!("working directory `{cwd}` is not absolute")));
     }
     Beneath::new(&cwd).map_err(|_| Error::Nul { what: "the working directory" })
-}
-
-fn capability_bits(names: Option<&Capabilities>) -> u64 {
-    let bit = |name: String| CAPABILITY_NAMES.iter().position(|known| *known == name).map_or(0, |at| 1 << at);
-    names.into_iter().flatten().map(|one| bit(upper_snake(&format!("{one:?}")))).fold(0, |all, one| all | one)
 }
 
 /// What execve is tried with, in order: the name itself if it has a slash, else below each directory of PATH.

@@ -2,7 +2,7 @@
 //! without what was asked for it is worse than one that does not run. Annotations alone are passed over, as the
 //! specification says.
 
-use oci_spec::runtime::{Hooks, Linux, LinuxPersonalityDomain, LinuxSeccompFilterFlag, Mount, Process, Spec};
+use oci_spec::runtime::{Hooks, Linux, LinuxSeccompFilterFlag, Mount, Process, Spec};
 
 use super::{Files, Request};
 use crate::error::{Error, Result};
@@ -42,8 +42,6 @@ pub(super) fn container(spec: &Spec, linux: &Linux, request: &Request<'_>) -> Re
         ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|all| !all.is_empty())),
         ("linux.mountLabel", text(linux.mount_label())),
         ("linux.intelRdt", linux.intel_rdt().is_some()),
-        ("linux.memoryPolicy", linux.memory_policy().is_some()),
-        ("linux.personality", is_foreign(linux)),
     ])?;
     if request.direct.is_none() {
         spec.hooks().as_ref().map_or(Ok(()), hooks)?;
@@ -54,13 +52,7 @@ pub(super) fn container(spec: &Spec, linux: &Linux, request: &Request<'_>) -> Re
 
 /// What concerns one process, the first or a later one.
 pub(super) fn process(process: &Process) -> Result<()> {
-    let confined = process.apparmor_profile().as_deref().is_some_and(|name| !["", "unconfined"].contains(&name));
     check(&[
-        ("process.apparmorProfile", confined),
-        ("process.selinuxLabel", text(process.selinux_label())),
-        ("process.ioPriority", process.io_priority().is_some()),
-        ("process.scheduler", process.scheduler().is_some()),
-        ("process.execCPUAffinity", process.exec_cpu_affinity().is_some()),
         ("process.commandLine", text(process.command_line())),
         ("process.user.username", text(process.user().username())),
     ])
@@ -91,11 +83,6 @@ fn propagation(linux: &Linux, files: &Files<'_>) -> Result<()> {
         "slave" | "rslave" if matches!(files, Files::Layers { .. }) => Ok(()),
         other => Err(Error::Plan(format!("`linux.rootfsPropagation` `{other}` is not supported yet"))),
     }
-}
-
-fn is_foreign(linux: &Linux) -> bool {
-    let foreign = |domain| domain != LinuxPersonalityDomain::PerLinux;
-    linux.personality().as_ref().is_some_and(|wanted| foreign(wanted.domain()) || some(wanted.flags()))
 }
 
 fn seccomp(linux: &Linux) -> Result<()> {

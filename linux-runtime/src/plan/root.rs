@@ -98,6 +98,16 @@ impl Draft {
         }
     }
 
+    /// Puts a step of whoever assembles where that one reaches it, or at the end of a plan that clones nobody yet.
+    pub(super) fn insert_or_push(&mut self, action: Action) {
+        let actor = self.assembler;
+        if self.steps.iter().any(|step| matches!(step.action, Action::Clone { .. })) {
+            self.insert_assembly(vec![(actor, action)]);
+        } else {
+            self.push(actor, action);
+        }
+    }
+
     pub(super) fn enter_child(&mut self, namespaces: &Namespaces, groups: &Groups) {
         self.attach(Actor::Child, groups);
         if namespaces.makes(LinuxNamespaceType::User) {
@@ -111,18 +121,20 @@ impl Draft {
         }
     }
 
-    pub(super) fn finish_root(&mut self, spec: &Spec, linux: &Linux, process: &Process, root: Slot) -> Result<()> {
+    pub(super) fn finish_root(
+        &mut self,
+        spec: &Spec,
+        linux: &Linux,
+        process: &Process,
+        namespaces: &Namespaces,
+        root: Slot,
+    ) -> Result<()> {
         let beneath = |path: &str| Beneath::new(path).map_err(|_| Error::Nul { what: "a path" });
         let path = working_directory(process)?;
         if !path.names.is_empty() {
             self.push(Actor::Child, Action::MakeDirectory { root, path });
         }
-        let mut parameters: Vec<_> = linux.sysctl().iter().flatten().collect();
-        parameters.sort();
-        for (name, value) in parameters {
-            let path = beneath(&format!("/proc/sys/{}", name.replace('.', "/")))?;
-            self.push(Actor::Child, Action::Sysctl { root, path, value: c_string(value.as_str(), "a sysctl")? });
-        }
+        self.sysctls(spec, linux, namespaces, root)?;
         for path in linux.readonly_paths().iter().flatten() {
             self.push(Actor::Child, Action::ReadOnly { root, path: beneath(path)? });
         }

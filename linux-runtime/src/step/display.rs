@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fmt;
 
-use super::{Action, Actor, HookKind, IdMap, Lower, Node, Slot, Step};
+use super::{Action, Actor, HookKind, IdMap, Lower, Node, Scheduling, SecurityModule, Slot, Step};
 use crate::sys;
 
 impl fmt::Display for Actor {
@@ -147,6 +147,23 @@ impl fmt::Display for Action {
                 write!(f, "enter{} {user}", Namespaces(kinds))?;
                 others.iter().try_for_each(|(namespace, _)| write!(f, " {namespace}"))
             }
+            Action::Affinity { cpus } if cpus.iter().all(|word| *word == u64::MAX) => f.write_str("run on every CPU"),
+            Action::Affinity { cpus } => write!(f, "run on CPUs{}", Numbers(cpus)),
+            Action::Label { module: SecurityModule::AppArmor, label } => {
+                write!(f, "be confined by AppArmor at {}", text(label))
+            }
+            Action::Label { module: SecurityModule::SeLinux, label } => {
+                write!(f, "be labelled {} by SELinux at exec", text(label))
+            }
+            Action::SessionKeyring { name } => write!(f, "join the session keyring {}", text(name)),
+            Action::Personality { domain } => write!(f, "set personality {domain:#06x}"),
+            Action::MemoryPolicy { mode, nodes } => {
+                write!(f, "set memory policy {mode:#x} of nodes{}", Numbers(nodes))
+            }
+            Action::Scheduler(Scheduling { policy, nice, priority, .. }) => {
+                write!(f, "set scheduler {policy}, nice {nice}, priority {priority}")
+            }
+            Action::IoPriority { value } => write!(f, "set I/O class {}, level {}", value >> 13, value & 7),
             Action::StayAsInit => f.write_str("stay as init, with the program as a child"),
             Action::AwaitHooks => f.write_str("wait for the runtime's hooks"),
             Action::Hook { kind, path, .. } => write!(f, "run {kind} hook {}", text(path)),
@@ -212,6 +229,16 @@ impl fmt::Display for Namespaces {
             0 => f.write_str(" no namespaces of its own"),
             kinds => write!(f, "{} namespaces", Kinds(kinds)),
         }
+    }
+}
+
+/// The numbers of the bits that are set.
+struct Numbers<'a>(&'a [u64]);
+
+impl fmt::Display for Numbers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers = (0..self.0.len() * 64).filter(|number| self.0[number / 64] >> (number % 64) & 1 == 1);
+        numbers.into_iter().try_for_each(|number| write!(f, " {number}"))
     }
 }
 

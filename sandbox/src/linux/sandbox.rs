@@ -202,6 +202,8 @@ impl Sandbox {
             streams,
             group: &group,
             in_user: self.in_user_namespace(),
+            linux: None,
+            keyring: None,
             direct: None,
         };
         let plan = Plan::join(&process, &join, facts).map_err(from_linux)?;
