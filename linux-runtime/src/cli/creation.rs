@@ -19,6 +19,7 @@ use super::bundle::{self, Bundle, Manner};
 use super::console::Console;
 use super::container::{self, Container, Identity, START};
 use super::delete;
+use super::failure;
 use super::group::Group;
 use super::hooks;
 
@@ -40,46 +41,113 @@ pub(super) fn make(global: &Global, options: &Create, console: &Console, detache
     check_preserved(options.preserve_fds)?;
     let folder = container::claim(global, &options.id)?;
     let facts = Facts::assumed();
-    let made = attempt(options, bundle, &folder, &facts, console, (detached, global.systemd_cgroup));
-    if made.is_err() {
-        // The first error is the one to tell.
-        drop(fs::remove_dir_all(&folder));
+    let making = Making { global, options, console, bundle: &bundle, folder: &folder, facts: &facts, detached };
+    match making.attempt() {
+        Ok((container, sandbox, terminal)) => Ok(Made { container, sandbox, facts, bundle, terminal }),
+        Err(error) => {
+            // The first error is the one to tell.
+            drop(fs::remove_dir_all(&folder));
+            Err(error)
+        }
     }
-    made.map(|(container, sandbox, bundle, terminal)| Made { container, sandbox, facts, bundle, terminal })
 }
 
-type Parts = (Container, Sandbox, Bundle, Option<OwnedFd>);
+/// A container in the making.
+#[derive(Debug, Clone, Copy)]
+struct Making<'a> {
+    global: &'a Global,
+    options: &'a Create,
+    console: &'a Console,
+    bundle: &'a Bundle,
+    folder: &'a Path,
+    facts: &'a Facts,
+    detached: bool,
+}
 
-fn attempt(
-    options: &Create,
-    bundle: Bundle,
-    folder: &Path,
-    facts: &Facts,
-    console: &Console,
-    (detached, by_systemd): (bool, bool),
-) -> Result<Parts> {
-    let root = bundle.root()?;
-    let (group, scope) = Group::claim(&bundle.spec, &options.id, by_systemd, &facts.cgroups)?;
-    let keyring = keyring(options);
-    let keyring = keyring.as_deref();
-    let manner = Manner { group: &group.path, detached, preserve: options.preserve_fds, keyring };
-    let plan = bundle::lower(&bundle.spec, &root, manner, facts);
-    let made = plan.and_then(|plan| launch(plan, folder)).and_then(|(sandbox, states)| {
-        let container =
-            Container { folder: folder.to_owned(), identity: identify(options, &bundle, group.clone(), &sandbox)? };
-        let answered = container
-            .save(&bundle.text)
-            .and_then(|()| answer(&container, sandbox, &bundle, states, console, options.pid_file.as_deref()));
-        let (sandbox, terminal) = answered.inspect_err(|_| hooks::poststop(&container, &bundle.spec))?;
-        Ok((container, sandbox, bundle, terminal))
-    });
-    // It lives from what stands in it by now.
-    drop(scope);
-    if made.is_err() {
-        cgroup::kill_all(&facts.cgroups, &group.path);
-        drop(delete::release(&group, &options.id, facts));
+type Parts = (Container, Sandbox, Option<OwnedFd>);
+
+impl Making<'_> {
+    fn attempt(&self) -> Result<Parts> {
+        let layout = &self.facts.cgroups;
+        let (group, scope) = Group::claim(&self.bundle.spec, &self.options.id, self.global.systemd_cgroup, layout)?;
+        let made = self.in_group(&group);
+        // It lives from what stands in it by now.
+        drop(scope);
+        if made.is_err() {
+            cgroup::kill_all(layout, &group.path);
+            drop(delete::release(&group, &self.options.id, self.facts));
+        }
+        made
     }
-    made
+
+    fn in_group(&self, group: &Group) -> Result<Parts> {
+        let plan = self.plan(group)?;
+        failure::warn(self.global, &plan.warnings);
+        let (mut sandbox, states) = launch(plan, self.folder)?;
+        let container = Container { folder: self.folder.to_owned(), identity: self.identify(group.clone(), &sandbox)? };
+        match self.answer(&container, &mut sandbox, states) {
+            Ok(terminal) => Ok((container, sandbox, terminal)),
+            Err(error) => {
+                // Gone already is as good as killed.
+                let _ = pidfd_send_signal(sandbox.pidfd(), Signal::KILL);
+                hooks::poststop(&container, &self.bundle.spec);
+                Err(error)
+            }
+        }
+    }
+
+    fn plan(&self, group: &Group) -> Result<Plan> {
+        let keyring = keyring(self.options);
+        let manner = Manner {
+            group: &group.path,
+            detached: self.detached,
+            preserve: self.options.preserve_fds,
+            keyring: keyring.as_deref(),
+        };
+        bundle::lower(&self.bundle.spec, &self.bundle.root()?, manner, self.facts)
+    }
+
+    fn identify(&self, group: Group, sandbox: &Sandbox) -> Result<Identity> {
+        let pid = sandbox.pid().as_raw_nonzero().get();
+        let (start_time, _) = container::started(pid).context("look at the new process")?;
+        let spec = &self.bundle.spec;
+        Ok(Identity {
+            oci_version: spec.version().clone(),
+            id: self.options.id.clone(),
+            pid,
+            start_time,
+            bundle: self.bundle.folder.clone(),
+            rootfs: self.bundle.root()?,
+            created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
+            owner: container::owner(),
+            annotations: spec.annotations().clone().unwrap_or_default(),
+            group,
+            user_namespace: bundle::has_user_namespace(spec),
+            keyring: keyring(self.options),
+        })
+    }
+
+    /// Answers the child until it waits to be started; gives its terminal where that is ours to serve.
+    fn answer(&self, container: &Container, sandbox: &mut Sandbox, mut states: States) -> Result<Option<OwnedFd>> {
+        container.save(&self.bundle.text)?;
+        tell_states(container, &mut states)?;
+        let mut terminal = None;
+        loop {
+            match sandbox.hear()? {
+                Told::Hooks => {
+                    hooks::before_root(container, &self.bundle.spec)?;
+                    sandbox.go_on()?;
+                }
+                Told::Terminal(master) => terminal = self.console.take(master)?,
+                Told::Ready => break,
+                Told::Executed => bail!("the container's process ended before it was ready"),
+            }
+        }
+        if let Some(path) = &self.options.pid_file {
+            write_pid(path, container.identity.pid)?;
+        }
+        Ok(terminal)
+    }
 }
 
 /// As other runtimes call it; tools look for the name.
@@ -113,63 +181,6 @@ pub(super) fn add_streams(prepared: &mut Prepared) -> Result<()> {
     prepared.add(Slot(1), fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).context("take standard output")?);
     prepared.add(Slot(2), fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3).context("take standard error")?);
     Ok(())
-}
-
-fn identify(options: &Create, bundle: &Bundle, group: Group, sandbox: &Sandbox) -> Result<Identity> {
-    let pid = sandbox.pid().as_raw_nonzero().get();
-    let (start_time, _) = container::started(pid).context("look at the new process")?;
-    Ok(Identity {
-        oci_version: bundle.spec.version().clone(),
-        id: options.id.clone(),
-        pid,
-        start_time,
-        bundle: bundle.folder.clone(),
-        rootfs: bundle.root()?,
-        created: humantime::format_rfc3339_nanos(SystemTime::now()).to_string(),
-        owner: container::owner(),
-        annotations: bundle.spec.annotations().clone().unwrap_or_default(),
-        group,
-        user_namespace: bundle::has_user_namespace(&bundle.spec),
-        keyring: keyring(options),
-    })
-}
-
-/// Answers the child until it waits to be started; ends it when that fails.
-fn answer(
-    container: &Container,
-    mut sandbox: Sandbox,
-    bundle: &Bundle,
-    mut states: States,
-    console: &Console,
-    pid_file: Option<&Path>,
-) -> Result<(Sandbox, Option<OwnedFd>)> {
-    let outcome = (|| {
-        tell_states(container, &mut states)?;
-        let mut terminal = None;
-        loop {
-            match sandbox.hear()? {
-                Told::Hooks => {
-                    hooks::before_root(container, &bundle.spec)?;
-                    sandbox.go_on()?;
-                }
-                Told::Terminal(master) => terminal = console.take(master)?,
-                Told::Ready => break,
-                Told::Executed => bail!("the container's process ended before it was ready"),
-            }
-        }
-        if let Some(path) = pid_file {
-            write_pid(path, container.identity.pid)?;
-        }
-        Ok(terminal)
-    })();
-    match outcome {
-        Ok(terminal) => Ok((sandbox, terminal)),
-        Err(error) => {
-            // Gone already is as good as killed.
-            let _ = pidfd_send_signal(sandbox.pidfd(), Signal::KILL);
-            Err(error)
-        }
-    }
 }
 
 fn tell_states(container: &Container, states: &mut States) -> Result<()> {

@@ -12,6 +12,7 @@ use super::arguments::{Exec, Global};
 use super::console::Console;
 use super::container::{Container, Status};
 use super::creation;
+use super::failure;
 use super::foreground::Foreground;
 
 pub(super) fn exec(global: &Global, options: &Exec) -> Result<u8> {
@@ -30,6 +31,7 @@ pub(super) fn exec(global: &Global, options: &Exec) -> Result<u8> {
     creation::check_preserved(options.preserve_fds)?;
     let foreground = (!options.detach).then(Foreground::new).transpose()?;
     let plan = lower(&container, &spec, &process, options, &facts)?;
+    failure::warn(global, &plan.warnings);
     let mut sandbox = launch(&container, plan)?;
     let master = begin(&mut sandbox, &console, options.pid_file.as_deref()).inspect_err(|_| {
         // Gone already is as good as killed.

@@ -12,16 +12,24 @@ use super::arguments::{Global, LogFormat};
 pub(super) fn report(global: &Global, error: &anyhow::Error) {
     let message = format!("{error:#}");
     eprintln!("proa-linux: {message}");
-    tell(global, &message);
+    tell(global, "error", &message);
 }
 
-fn tell(global: &Global, message: &str) {
+/// The same for what a plan left out without failing.
+pub(super) fn warn(global: &Global, warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("proa-linux: warning: {warning}");
+        tell(global, "warning", warning);
+    }
+}
+
+fn tell(global: &Global, level: &str, message: &str) {
     let Some(path) = &global.log else { return };
     let time = humantime::format_rfc3339_seconds(SystemTime::now());
     let line = match global.log_format {
-        LogFormat::Json => json!({ "level": "error", "msg": message, "time": time.to_string() }).to_string(),
+        LogFormat::Json => json!({ "level": level, "msg": message, "time": time.to_string() }).to_string(),
         // logfmt, whose quoting is JSON's.
-        LogFormat::Text => format!("time=\"{time}\" level=error msg={}", json!(message)),
+        LogFormat::Text => format!("time=\"{time}\" level={level} msg={}", json!(message)),
     };
     let written = File::options().create(true).append(true).open(path).and_then(|mut log| writeln!(log, "{line}"));
     if let Err(error) = written {

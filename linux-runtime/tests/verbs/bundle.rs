@@ -150,6 +150,13 @@ impl Bundle {
     }
 }
 
+impl Drop for Bundle {
+    /// A case that failed leaves nothing running either.
+    fn drop(&mut self) {
+        drop(self.program(&["delete", "--force", &self.id]));
+    }
+}
+
 impl Ended {
     pub(crate) fn succeeded(self) -> Result<Ended, Failed> {
         if self.code == Some(0) { Ok(self) } else { Err(format!("it failed: {self:?}").into()) }
