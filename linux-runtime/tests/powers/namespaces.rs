@@ -124,11 +124,8 @@ fn joined_user_alone(bundle: &mut Bundle) -> Result<(), Failed> {
     donor.started(&["sleep", "1000"])?;
     join(bundle, pid(&donor)?, &["user"]);
     let network = json!({ "type": "network", "path": format!("/proc/{}/ns/net", std::process::id()) });
-    bundle.spec["linux"]["namespaces"].as_array_mut().ok_or("no list")?.extend([
-        network,
-        json!({ "type": "pid" }),
-        json!({ "type": "ipc" }),
-    ]);
+    let own = ["pid", "ipc", "cgroup"].map(|kind| json!({ "type": kind }));
+    bundle.spec["linux"]["namespaces"].as_array_mut().ok_or("no list")?.extend(own.into_iter().chain([network]));
     let ended =
         bundle.run(&["sh", "-c", "echo $$; cat /proc/self/uid_map; readlink /proc/self/ns/net"])?.succeeded()?;
     let words: Vec<&str> = ended.output.split_whitespace().collect();
