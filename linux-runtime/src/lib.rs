@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod cgroup;
+mod document;
 mod error;
 mod facts;
 mod failure;
@@ -18,6 +19,7 @@ mod step;
 mod sys;
 pub mod zygote;
 
+pub use document::{read_container, read_process};
 pub use error::{Error, Result};
 pub use facts::Facts;
 pub use plan::{Confinement, Direct, Files, Join, Plan, Request, SUBORDINATE, Streams, WORKER_ID};

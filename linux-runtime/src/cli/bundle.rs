@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
-use proa_linux::{Direct, Facts, Files, Plan, Request, Streams};
+use proa_linux::{Direct, Facts, Files, Plan, Request, Streams, read_container};
 
 /// A config.json larger than this is nobody's.
 const LARGEST: u64 = 16 << 20;
@@ -17,6 +17,8 @@ pub(super) struct Bundle {
     /// config.json as it is.
     pub(super) text: Vec<u8>,
     pub(super) spec: Spec,
+    /// What was left out of it.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Bundle {
@@ -28,8 +30,8 @@ impl Bundle {
             bail!("read `{}`: it is larger than {LARGEST} bytes", path.display());
         }
         let text = fs::read(&path).with_context(read)?;
-        let spec = serde_json::from_slice(&text).with_context(read)?;
-        Ok(Bundle { folder, text, spec })
+        let (spec, warnings) = read_container(&text).with_context(read)?;
+        Ok(Bundle { folder, text, spec, warnings })
     }
 
     /// Its root file system on the host.

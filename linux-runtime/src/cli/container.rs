@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::Spec;
 use proa_linux::cgroup::{self, Layout};
+use proa_linux::read_container;
 use rustix::process::{Pid, PidfdFlags, geteuid, pidfd_open};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -160,7 +161,10 @@ impl Container {
     /// The specification it was made from.
     pub(super) fn spec(&self) -> Result<Spec> {
         let path = self.folder.join(CONFIG);
-        Spec::load(&path).with_context(|| format!("read `{}`", path.display()))
+        let what = || format!("read `{}`", path.display());
+        // Who made the container was told of what is left out.
+        let (spec, _) = read_container(&fs::read(&path).with_context(what)?).with_context(what)?;
+        Ok(spec)
     }
 
     pub(super) fn status(&self, layout: &Layout) -> Status {

@@ -82,6 +82,7 @@ impl Making<'_> {
 
     fn in_group(&self, group: &Group) -> Result<Parts> {
         let plan = self.plan(group)?;
+        failure::warn(self.global, &self.bundle.warnings);
         failure::warn(self.global, &plan.warnings);
         let (mut sandbox, states) = launch(plan, self.folder)?;
         let container = Container { folder: self.folder.to_owned(), identity: self.identify(group.clone(), &sandbox)? };

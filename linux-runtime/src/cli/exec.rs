@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{Capability, Process, Spec, User};
-use proa_linux::{Direct, Facts, Join, Plan, Prepared, Sandbox, Streams, Told};
+use proa_linux::{Direct, Facts, Join, Plan, Prepared, Sandbox, Streams, Told, read_process};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::arguments::{Exec, Global};
@@ -24,7 +24,7 @@ pub(super) fn exec(global: &Global, options: &Exec) -> Result<u8> {
         _ => {}
     }
     let spec = container.spec()?;
-    let process = process(options, &spec)?;
+    let process = process(global, options, &spec)?;
     let terminal = process.terminal().unwrap_or(false);
     let console = Console::new(options.console_socket.as_deref(), !options.detach);
     console.suits(terminal)?;
@@ -92,11 +92,13 @@ fn begin(sandbox: &mut Sandbox, console: &Console, pid_file: Option<&Path>) -> R
 }
 
 /// What is to run: a document's process, or the container's own with what the flags change.
-fn process(options: &Exec, spec: &Spec) -> Result<Process> {
+fn process(global: &Global, options: &Exec, spec: &Spec) -> Result<Process> {
     if let Some(path) = &options.process {
         let what = || format!("read the process from `{}`", path.display());
         let text = fs::read(path).with_context(what)?;
-        return serde_json::from_slice(&text).with_context(what);
+        let (process, warnings) = read_process(&text).with_context(what)?;
+        failure::warn(global, &warnings);
+        return Ok(process);
     }
     if options.command.is_empty() {
         bail!("exec needs a command, or --process");

@@ -77,6 +77,9 @@ fn left_out(bundle: &mut Bundle) -> Result<(), Failed> {
     for set in ["bounding", "permitted", "effective"] {
         bundle.spec["process"]["capabilities"][set] = json!(["CAP_SYS_RESOURCE", "CAP_KILL"]);
     }
+    bundle.spec["process"]["capabilities"]["ambient"] = json!(["CAP_FLY"]);
+    let warned = bundle.run(&["true"])?.succeeded()?.error;
+    assert!(warned.contains("warning: capability `CAP_FLY` is unknown and is left out\n"), "{warned}");
     let held = status(bundle, &["grep", "CapEff", "/proc/self/status"])?;
     assert_eq!(held, if has_resource { "CapEff:\t0000000001000020\n" } else { "CapEff:\t0000000000000020\n" });
     Ok(())
