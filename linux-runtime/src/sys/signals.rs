@@ -72,11 +72,23 @@ impl std::os::fd::AsFd for Signals {
     }
 }
 
-/// Unblocks every signal and puts SIGPIPE back to its default: Rust ignores it, and execve would pass that on.
+/// The last signal of the kernel's (asm-generic/signal.h, _NSIG), and the bytes of a set of them.
+const LAST: libc::c_int = 64;
+const SET: usize = 8;
+
+/// Unblocks every signal and gives each its default: Rust ignores SIGPIPE, a caller may have ignored others (nohup(1)), and
+/// execve would pass that on.
 pub(crate) fn default_and_unblock_all() {
-    // SAFETY: SIG_DFL is a valid disposition; the set is plain data.
+    // The kernel's own call, since libc keeps two signals to itself that a caller may ignore all the same. All zeroes is
+    // SIG_DFL without flags in `struct sigaction` of every architecture (at most four words and the mask).
+    let default = [0_u64; 8];
+    for number in 1..=LAST {
+        // SAFETY: the kernel reads no more of `default` than its structure and writes nothing; a signal that takes no
+        // disposition is refused.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), ptr::null_mut::<u64>(), SET) };
+    }
+    // SAFETY: the set is plain data.
     unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
         let mut none: libc::sigset_t = mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());

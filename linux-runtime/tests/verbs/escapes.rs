@@ -29,7 +29,7 @@ fn own_program(bundle: &mut Bundle) -> Result<(), Failed> {
     let watch = "while :; do for exe in /proc/[0-9]*/exe; do case $(readlink $exe) in *proa-linux*) \
                  exec 9<$exe && { echo caught; echo over >/proc/self/fd/9; echo $? >/tmp/wrote; exit; }; esac; done; done";
     bundle.started(&["sh", "-c", watch])?;
-    for _ in 0..200 {
+    for _ in 0..60 {
         let _ = bundle.program(&["exec", &bundle.id, "/bin/trap"])?;
         if bundle.status()? == "stopped" {
             break;
@@ -76,7 +76,7 @@ fn joining(bundle: &mut Bundle) -> Result<(), Failed> {
     let watch = "while [ ! -e /tmp/stop ]; do for fd in /proc/[0-9]*/fd/*; do \
                  case $fd in /proc/1/*) ;; *) ls $fd/. >>/tmp/seen 2>/dev/null;; esac; done; done; echo done >/tmp/done";
     bundle.started(&["sh", "-c", watch])?;
-    for _ in 0..50 {
+    for _ in 0..20 {
         bundle.program(&["exec", &bundle.id, "/bin/true"])?.succeeded()?;
     }
     fs::write(bundle.path("rootfs/tmp/stop"), "")?;

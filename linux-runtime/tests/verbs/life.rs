@@ -19,6 +19,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("update changes a limit", update),
     ("all processes get a signal that is for all", kill_all),
     ("run passes signals on", signals),
+    ("a signal that the caller ignores is not ignored by the program", ignored_signals),
     ("run keeps the state when asked to", keep),
     ("run --detach comes back when the program runs", detach),
     ("descriptors are kept that are asked for, and no others", preserved),
@@ -144,6 +145,17 @@ fn signals(bundle: &mut Bundle) -> Result<(), Failed> {
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
     assert_eq!(child.wait()?.code(), Some(42));
+    Ok(())
+}
+
+fn ignored_signals(bundle: &mut Bundle) -> Result<(), Failed> {
+    bundle.runs(&["grep", "SigIgn", "/proc/self/status"]).write()?;
+    let program = bundle.command(&["run", &bundle.id]);
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' HUP INT TERM USR1; exec \"$0\" \"$@\""]);
+    command.arg(program.get_program()).args(program.get_args()).current_dir(bundle.path(""));
+    let ended = bundle.end(&mut command)?.succeeded()?;
+    assert_eq!(ended.output, "SigIgn:\t0000000000000000\n");
     Ok(())
 }
 
