@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use proa_linux::cgroup;
-use proa_linux::{Facts, HookKind, Plan, Prepared, Sandbox, Slot, Told, listener};
+use proa_linux::{Facts, HookKind, Plan, Prepared, Sandbox, Slot, Streams, Told, listener};
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, memfd_create, openat};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Signal, pidfd_send_signal};
@@ -161,7 +161,7 @@ type States = Vec<(HookKind, File)>;
 
 fn launch(plan: Plan, folder: &Path) -> Result<(Sandbox, States)> {
     let mut prepared = Prepared::new(&plan)?;
-    add_streams(&mut prepared)?;
+    add_streams(&plan, &mut prepared)?;
     if let Some(slot) = plan.listener() {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = openat(CWD, folder, flags, Mode::empty()).context("open the container's folder")?;
@@ -176,8 +176,11 @@ fn launch(plan: Plan, folder: &Path) -> Result<(Sandbox, States)> {
     Ok((Sandbox::create(plan, prepared)?, states))
 }
 
-/// The caller's own streams.
-pub(super) fn add_streams(prepared: &mut Prepared) -> Result<()> {
+/// The caller's own streams, unless it gets a terminal: it would keep them open, and callers wait for their end.
+pub(super) fn add_streams(plan: &Plan, prepared: &mut Prepared) -> Result<()> {
+    if plan.streams == Streams::Terminal {
+        return Ok(());
+    }
     prepared.add(Slot(0), fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).context("take standard input")?);
     prepared.add(Slot(1), fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3).context("take standard output")?);
     prepared.add(Slot(2), fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3).context("take standard error")?);

@@ -66,7 +66,7 @@ fn lower(container: &Container, spec: &Spec, process: &Process, options: &Exec, 
 
 fn launch(container: &Container, plan: Plan) -> Result<Sandbox> {
     let mut prepared = Prepared::new(&plan)?;
-    creation::add_streams(&mut prepared)?;
+    creation::add_streams(&plan, &mut prepared)?;
     let process = container.process().context("cannot exec in a stopped container")?;
     let slot = plan.joins.context("the plan joins nothing")?;
     prepared.add(slot, process);
