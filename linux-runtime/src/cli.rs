@@ -28,6 +28,7 @@ mod ps;
 mod resources;
 mod run;
 mod signal;
+mod sockets;
 mod spec;
 mod start;
 mod state;

@@ -22,6 +22,7 @@ use super::delete;
 use super::failure;
 use super::group::Group;
 use super::hooks;
+use super::sockets;
 
 /// A container whose process waits to be started.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ pub(super) struct Made {
 pub(super) fn make(global: &Global, options: &Create, console: &Console, detached: bool) -> Result<Made> {
     let bundle = Bundle::load(&options.bundle)?;
     console.suits(bundle::wants_terminal(&bundle.spec))?;
-    check_preserved(options.preserve_fds)?;
+    check_preserved(preserved(options))?;
     let folder = container::claim(global, &options.id)?;
     let facts = Facts::assumed();
     let making = Making { global, options, console, bundle: &bundle, folder: &folder, facts: &facts, detached };
@@ -102,10 +103,12 @@ impl Making<'_> {
         let manner = Manner {
             group: &group.path,
             detached: self.detached,
-            preserve: self.options.preserve_fds,
+            preserve: preserved(self.options),
             keyring: keyring.as_deref(),
         };
-        bundle::lower(&self.bundle.spec, &self.bundle.root()?, manner, self.facts)
+        let (spec, sockets) = (&self.bundle.spec, sockets::count());
+        let announced = (sockets > 0).then(|| sockets::announce(spec, sockets));
+        bundle::lower(announced.as_ref().unwrap_or(spec), &self.bundle.root()?, manner, self.facts)
     }
 
     fn identify(&self, group: Group, sandbox: &Sandbox) -> Result<Identity> {
@@ -209,11 +212,16 @@ pub(super) fn write_pid(path: &Path, pid: i32) -> Result<()> {
         .with_context(|| format!("write `{}`", path.display()))
 }
 
+/// How many descriptors from 3 on the program keeps.
+fn preserved(options: &Create) -> u16 {
+    options.preserve_fds.saturating_add(sockets::count())
+}
+
 /// Descriptors that are to be kept must be there: in a gap something of ours would be kept instead.
 pub(super) fn check_preserved(count: u16) -> Result<()> {
     for number in 3..3 + i32::from(count) {
         if fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_err() {
-            bail!("--preserve-fds {count}: descriptor {number} is not open");
+            bail!("descriptor {number} of the {count} that are to be kept is not open");
         }
     }
     Ok(())

@@ -23,6 +23,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("run keeps the state when asked to", keep),
     ("run --detach comes back when the program runs", detach),
     ("descriptors are kept that are asked for, and no others", preserved),
+    ("sockets that the caller was started with reach the program", listening),
     ("a group of the caller's naming is used, and removed", cgroups_path),
     ("failures stand in the log as the engines read it", log),
     ("a container without a pid namespace is ended as a whole", shared_pids),
@@ -193,6 +194,17 @@ fn preserved(bundle: &mut Bundle) -> Result<(), Failed> {
     let ended = with(&["run", &bundle.id])?;
     assert!(!ended.output.contains("kept") && !ended.output.contains("config.json"), "{ended:?}");
     with(&["run", "--preserve-fds", "200", &bundle.id])?.refused("is not open");
+    Ok(())
+}
+
+fn listening(bundle: &mut Bundle) -> Result<(), Failed> {
+    bundle.runs(&["sh", "-c", "echo $LISTEN_FDS $LISTEN_PID; cat <&3"]).write()?;
+    fs::write(bundle.path("kept"), "kept\n")?;
+    let program = bundle.command(&["run", &bundle.id]);
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "exec 3<kept; exec \"$0\" \"$@\""]).env("LISTEN_FDS", "1").env("LISTEN_PID", "77");
+    command.arg(program.get_program()).args(program.get_args()).current_dir(bundle.path(""));
+    assert_eq!(bundle.end(&mut command)?.succeeded()?.output, "1 1\nkept\n");
     Ok(())
 }
 
