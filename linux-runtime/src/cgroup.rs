@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 mod blocks;
 mod claim;
+mod delegate;
 mod devices;
 mod freeze;
 mod leave;
@@ -27,6 +28,7 @@ mod usage;
 
 pub use blocks::{BlockCount, BlockTable};
 pub use claim::{Claim, group};
+pub(crate) use delegate::delegate;
 pub use freeze::{freeze, is_frozen, thaw};
 pub use leave::leave;
 pub(crate) use limits::{Bound, device_program, lower};

@@ -259,6 +259,7 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
         | Action::OpenSource { .. }
         | Action::CreateCgroup { .. }
         | Action::FilterDevices { .. }
+        | Action::DelegateCgroup { .. }
         | Action::OpenCgroup { .. }
         | Action::OpenFurtherCgroup { .. }
         | Action::OpenNamespace { .. }

@@ -139,6 +139,9 @@ impl Plan {
         let sources = draft.open_sources(spec)?;
         let groups = draft.create_cgroups(request.group, linux.resources().as_ref(), facts)?;
         draft.filter_devices(request.group, linux.resources().as_ref(), facts)?;
+        if namespaces.makes(LinuxNamespaceType::Cgroup) && mounts::may_write_cgroups(spec) {
+            draft.delegate_cgroup(request.group, user.and_then(|ids| ids.user(process.user().uid())), facts)?;
+        }
         let entered = draft.open_namespaces(&namespaces);
         draft.clone_child(&namespaces, &entered, user, &groups, facts);
         let root = draft.assemble_root(opened, user, facts)?;

@@ -62,6 +62,10 @@ fn execute(action: &Action) -> io::Result<Option<(Slot, OwnedFd)>> {
             sys::attach_device_program(directory.as_fd(), program)?;
             Ok(None)
         }
+        Action::DelegateCgroup { hierarchy, group, owner } => {
+            cgroup::delegate(&path(hierarchy).join(path(group)), *owner)?;
+            Ok(None)
+        }
         action => open(action).map(Some),
     }
 }

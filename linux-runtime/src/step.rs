@@ -239,6 +239,8 @@ pub enum Action {
     Scheduler(Scheduling),
     /// Child: class and level of its I/O (ioprio_set(2)).
     IoPriority { value: u16 },
+    /// Host: a v2 group becomes a user's, who may make groups below it.
+    DelegateCgroup { hierarchy: CString, group: CString, owner: u32 },
 }
 
 /// Which hooks of the specification a process runs inside the container (config.md, "POSIX-platform Hooks").

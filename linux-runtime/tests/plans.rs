@@ -120,6 +120,24 @@ fn a_container_is_bounded_on_v2_in_one_group() {
     insta::assert_snapshot!(lower(&spec, None, &facts(vec![hierarchy("/sys/fs/cgroup", &all, true)])).unwrap());
 }
 
+/// Only where it can see and write it, and on v2.
+#[test]
+fn a_container_owns_its_group_where_it_may_write_to_it() {
+    let mut spec = spec();
+    let cgroup = |mode: &str| serde_json::json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [mode] });
+    let namespaces = ["pid", "mount", "user", "cgroup"].map(|kind| serde_json::json!({ "type": kind }));
+    let namespaces = serde_json::from_value(serde_json::json!(namespaces)).unwrap();
+    spec.linux_mut().as_mut().unwrap().set_namespaces(Some(namespaces));
+    let mut gives = |mode: &str, facts: &Facts| {
+        spec.set_mounts(Some(vec![serde_json::from_value(cgroup(mode)).unwrap()]));
+        let plan = lower(&spec, Some(SUBORDINATE), facts).unwrap().to_string();
+        plan.contains("give cgroup `/sys/fs/cgroup/proa-1/c` to uid 100000")
+    };
+    assert!(gives("rw", &v2()));
+    assert!(!gives("ro", &v2()));
+    assert!(!gives("rw", &v1()));
+}
+
 #[test]
 fn a_worker_ends_in_enter() {
     let confinement = Confinement {

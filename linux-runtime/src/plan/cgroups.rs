@@ -64,6 +64,16 @@ impl Draft {
         Ok(())
     }
 
+    /// Gives the group on v2 to the container's user, who then may make groups below it; v1 is no safe place for that.
+    pub(super) fn delegate_cgroup(&mut self, group: &str, owner: Option<u32>, facts: &Facts) -> Result<()> {
+        let unified = facts.cgroups.with("pids").filter(|hierarchy| hierarchy.unified);
+        if let Some((owner, hierarchy)) = owner.zip(unified) {
+            let hierarchy = c_path(&hierarchy.mount)?;
+            self.push(Actor::Host, Action::DelegateCgroup { hierarchy, group: c_string(group, "an id")?, owner });
+        }
+        Ok(())
+    }
+
     /// The groups of a running container.
     pub(super) fn open_cgroups(&mut self, group: &str, facts: &Facts) -> Result<Groups> {
         let mut groups = Groups::default();

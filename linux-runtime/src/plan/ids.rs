@@ -56,6 +56,11 @@ impl Ids {
         (outside(&self.uids), outside(&self.gids))
     }
 
+    /// Whom a user of it is outside.
+    pub(super) fn user(&self, uid: u32) -> Option<u32> {
+        outside(&self.uids, uid)
+    }
+
     /// Who may write these maps: whoever may change to any id, or somebody for whom they are only his own.
     pub(super) fn writer(&self, facts: &Facts) -> Writer {
         let own = |maps: &[IdMap], id: u32| matches!(maps, [IdMap { outside, count: 1, .. }] if *outside == id);

@@ -38,6 +38,16 @@ pub(super) fn dev(spec: &Spec) -> Option<&Mount> {
     spec.mounts().iter().flatten().find(|mount| is_dev(mount))
 }
 
+/// Whether the container gets its cgroup to write to, as the specification has it ("Cgroup ownership").
+pub(super) fn may_write_cgroups(spec: &Spec) -> bool {
+    let writable = |mount: &Mount| {
+        let named = mount.source().as_ref().is_some_and(|source| source.as_os_str() == "cgroup");
+        let read_only = mount.options().iter().flatten().any(|option| option == "ro");
+        named && mount.destination().as_os_str() == "/sys/fs/cgroup" && !read_only
+    };
+    spec.mounts().iter().flatten().any(writable)
+}
+
 fn is_dev(mount: &Mount) -> bool {
     mount.destination().as_os_str() == "/dev" && mount.typ().as_deref() == Some("tmpfs")
 }

@@ -132,6 +132,9 @@ impl fmt::Display for Action {
                 write!(f, "open the{} namespace {} as {into}", Kinds(*kind), text(path))
             }
             Action::EnterNamespace { namespace, kind } => write!(f, "enter the{} namespace {namespace}", Kinds(*kind)),
+            Action::DelegateCgroup { hierarchy, group, owner } => {
+                write!(f, "give cgroup `{}/{}` to uid {owner}", bare(hierarchy), bare(group))
+            }
             Action::BorrowMount { namespace, path, into } => {
                 write!(f, "borrow the mount at `{path}` of {namespace} as {into}")
             }
