@@ -38,7 +38,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("proa-linux", &[]),
     ("proa-wasm", &[]),
     ("proa-samples", &[]),
-    ("proa-tests", &["proa-registry", "proa-samples"]),
+    ("proa-tests", &["proa-registry", "proa-samples", "proa-machine"]),
+    ("proa-machine", &[]),
     ("proa-benches", &["proa-samples", "proa-tests", "proa"]),
 ];
 

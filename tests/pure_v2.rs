@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use anyhow::{Result, anyhow, ensure};
-use proa_tests::machine::{DISK_MAKER, EMULATOR, Step, Transcript};
+use proa_tests::machine::{self, DISK_MAKER, EMULATOR, Step, Transcript};
 use proa_tests::{Isolation, Need, cases, harness};
 
 static NEEDS: [Need; 4] = [Need::Peer(EMULATOR), Need::Peer(DISK_MAKER), Need::Peer("busybox"), Need::Kernel];
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 
 fn step(name: &str) -> Result<&'static Step> {
     static SAID: OnceLock<Result<Transcript, String>> = OnceLock::new();
-    let boot = || Transcript::of(include_str!("pure_v2/init.sh"), include_str!("pure_v2/machine.sh"));
+    let boot = || machine::boot(include_str!("pure_v2/machine.sh"));
     let said = SAID.get_or_init(|| boot().map_err(|error| format!("{error:#}")));
     said.as_ref().map_err(|error| anyhow!("the machine did not run: {error}"))?.step(name)
 }

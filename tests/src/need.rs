@@ -48,7 +48,7 @@ impl Need {
             Need::OrdinaryUser => rustix::process::geteuid().is_root().then(|| "this is root".to_owned()),
             Need::Cgroups => cgroups_lack(),
             Need::Debian => program::debian().err().map(|error| format!("{error:#}")),
-            Need::Kernel => program::kernel().err().map(|error| format!("{error:#}")),
+            Need::Kernel => proa_machine::kernel().err().map(|error| format!("{error:#}")),
             Need::Crate(wasi) => program::wasi(wasi).err().map(|error| format!("{error:#}")),
             Need::OlderDocker => program::older_docker().err().map(|error| format!("{error:#}")),
             Need::DockerPy => python::docker_py().err().map(|error| format!("{error:#}")),

@@ -89,36 +89,6 @@ pub fn debian() -> Result<PathBuf> {
     Ok(archive)
 }
 
-/// A folder with Debian's cloud kernel, `vmlinuz` and its `modules`, fetched on first use. The package is unpacked, not
-/// installed: what this machine boots stays as it is.
-///
-/// # Errors
-/// When apt does not know or cannot fetch it.
-pub fn kernel() -> Result<PathBuf> {
-    let _turn = ONE_AT_A_TIME.lock();
-    let folder = cache()?.join("kernel-cloud-amd64");
-    if folder.exists() {
-        return Ok(folder);
-    }
-    let patience = Duration::from_secs(300);
-    let line = ["depends", "--important", "linux-image-cloud-amd64"];
-    let depends = command::run(Command::new("apt-cache").args(line), patience)?.success()?.text();
-    let package = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
-    let package = package.context("apt knows no `linux-image-cloud-amd64`")?;
-    let fresh = tempfile::Builder::new().prefix("kernel-new-").tempdir_in(cache()?)?;
-    command::run(Command::new("apt-get").args(["download", "-q", package]).current_dir(&fresh), patience)?.success()?;
-    let archive = fs::read_dir(&fresh)?.next().context("apt fetched no file")??.path();
-    let whole = fresh.path().join("whole");
-    command::run(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&whole), patience)?.success()?;
-    let release = package.trim_start_matches("linux-image-");
-    let kept = fresh.path().join("kept");
-    fs::create_dir(&kept)?;
-    fs::rename(whole.join("boot").join(format!("vmlinuz-{release}")), kept.join("vmlinuz"))?;
-    fs::rename(whole.join("lib/modules").join(release).join("kernel"), kept.join("modules"))?;
-    fs::rename(&kept, &folder)?;
-    Ok(folder)
-}
-
 /// The docker command line of Debian 13, unpacked on first use and not installed: the older of the two that are tried.
 /// Its package lists lie in a folder of their own, so that this machine's apt never hears of that release.
 ///
