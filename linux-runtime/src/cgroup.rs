@@ -33,7 +33,7 @@ pub use freeze::{freeze, is_frozen, thaw};
 pub use leave::leave;
 pub(crate) use limits::{Bound, device_program, lower};
 pub(crate) use make::create_group;
-pub use members::processes;
+pub use members::{group_beside, processes};
 pub use offers::Offers;
 pub use oom::{Oom, OomWatch};
 pub use pressure::{Pressure, Stall};

@@ -13,6 +13,8 @@ use proa_linux::Facts;
 use proa_linux::cgroup::{self, Claim, Layout, Oom, OomWatch};
 use serde_json::{Value, json};
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_proa-linux");
+
 const PARENT: &str = "proa-linux-test-resources";
 
 /// How long something may take that a slow machine does at once.
@@ -28,7 +30,7 @@ type Case = fn(&Container) -> Result<(), Failed>;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let lacks = lacks();
-    let cases: [(&str, Case); 13] = [
+    let cases: [(&str, Case); 14] = [
         ("every bound stands in its file", bounds_stand),
         ("what this version of cgroups lacks is refused by its field", refusals),
         ("processes are bounded", processes),
@@ -40,6 +42,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("memory kills are told as they happen", kills),
         ("everything the kernel counts is read", counted),
         ("groups below a container's are killed and removed with it", below),
+        ("one more process goes where the first one is", beside),
         ("only what was made for it goes away", claimed),
         ("files of v2 are written by their own names", unified),
     ];
@@ -120,8 +123,7 @@ impl Container {
     }
 
     fn verb(&self, words: &[&str]) -> Result<Output, Failed> {
-        let program = std::env::var_os("PROA_TEST_LINUX").unwrap_or_else(|| env!("CARGO_BIN_EXE_proa-linux").into());
-        let mut line = Command::new(program);
+        let mut line = Command::new(PROGRAM);
         Ok(line
             .arg("--root")
             .arg(self.folder.path().join("state"))
@@ -149,8 +151,7 @@ impl Container {
         let bundle = self.folder.path().to_string_lossy();
         // Its streams are files, since pipes would be held open by it.
         let log = fs::File::create(self.folder.path().join("log"))?;
-        let program = std::env::var_os("PROA_TEST_LINUX").unwrap_or_else(|| env!("CARGO_BIN_EXE_proa-linux").into());
-        let mut line = Command::new(program);
+        let mut line = Command::new(PROGRAM);
         line.arg("--root")
             .arg(self.folder.path().join("state"))
             .args(["run", "--detach", "--bundle", &bundle, &self.id]);
@@ -437,6 +438,22 @@ fn below(container: &Container) -> Result<(), Failed> {
     container.delete()?;
     let left = layout.directories(&group);
     expect("nothing is left", left.iter().all(|path| !path.exists()), left)
+}
+
+/// As systemd in a container has it.
+fn beside(container: &Container) -> Result<(), Failed> {
+    container.start(&json!({}))?;
+    let pid = cgroup::processes(&container.layout, &container.group()).pop().ok_or("no process")?;
+    if let Some(hierarchy) = container.layout.with("pids").filter(|hierarchy| hierarchy.unified) {
+        let directory = hierarchy.mount.join(container.group());
+        fs::create_dir(directory.join("inner"))?;
+        fs::write(directory.join("inner/cgroup.procs"), pid.to_string())?;
+        fs::write(directory.join("cgroup.subtree_control"), "+pids")?;
+    }
+    let output = container.verb(&["exec", &container.id, "cat", "/proc/self/cgroup"])?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let beside = if container.is_v2("pids") { format!("0::/{}/inner\n", container.group()) } else { container.group() };
+    expect("its group", output.status.success() && said.contains(&beside), output)
 }
 
 fn claimed(container: &Container) -> Result<(), Failed> {

@@ -18,7 +18,7 @@ use serde_json::json;
 const PARENT: &str = "proa-linux-test";
 
 /// Code of our own that lives until its input ends.
-static ENTRIES: [zygote::Entry; 1] = [zygote::Entry { name: "hold", build: |_| Box::new(hold) }];
+pub(crate) static ENTRIES: [zygote::Entry; 1] = [zygote::Entry { name: "hold", build: |_| Box::new(hold) }];
 
 fn hold(descriptors: Vec<OwnedFd>) -> i32 {
     let read = descriptors.first().map(|input| rustix::io::read(input, &mut [0; 1]));
@@ -27,11 +27,16 @@ fn hold(descriptors: Vec<OwnedFd>) -> i32 {
 
 type Case = fn(&mut Guest) -> Result<(), Failed>;
 
+#[allow(dead_code, reason = "another suite has these cases among its own")]
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|verb| verb == "zygote") {
         return zygote::main(&ENTRIES);
     }
     let arguments = Arguments::from_args();
+    libtest_mimic::run(&arguments, trials()).exit_code()
+}
+
+pub(crate) fn trials() -> Vec<Trial> {
     let lacks = lacks();
     let cases: [(&str, Case); 21] = [
         ("a program's output and exit status come back", output_and_status),
@@ -67,7 +72,7 @@ fn main() -> ExitCode {
         });
         trial.with_kind(if ignored { kind } else { String::new() }).with_ignored_flag(ignored)
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    trials.collect()
 }
 
 fn busybox() -> Option<PathBuf> {

@@ -22,6 +22,18 @@ pub fn processes(layout: &Layout, group: &str) -> Vec<u32> {
     all.into_iter().collect()
 }
 
+/// Where one more process of `group` belongs: beside `pid`, its first one. On v2 a container that made groups below its own
+/// (systemd does) has no processes in its own any more, and the kernel lets none in. On v1 it is the group itself.
+pub fn group_beside(layout: &Layout, group: &str, pid: i32) -> String {
+    if layout.with("pids").is_none_or(|hierarchy| !hierarchy.unified) {
+        return group.to_owned();
+    }
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let own = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    // Elsewhere would be no group of the container's.
+    if Path::new(own).starts_with(group) { own.to_owned() } else { group.to_owned() }
+}
+
 /// Who lives in `directory` and in the groups below it, which a container may have made.
 pub(super) fn members(directory: &Path) -> Vec<Pid> {
     let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{Capability, Process, Spec, User};
-use proa_linux::{Direct, Facts, Join, Plan, Prepared, Sandbox, Streams, Told, read_process};
+use proa_linux::{Direct, Facts, Join, Plan, Prepared, Sandbox, Streams, Told, cgroup, read_process};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::arguments::{Exec, Global};
@@ -45,7 +45,7 @@ pub(super) fn exec(global: &Global, options: &Exec) -> Result<u8> {
 
 fn lower(container: &Container, spec: &Spec, process: &Process, options: &Exec, facts: &Facts) -> Result<Plan> {
     let group = match &options.cgroup {
-        None => container.identity.group.path.clone(),
+        None => cgroup::group_beside(&facts.cgroups, &container.identity.group.path, container.identity.pid),
         Some(below) if below.split('/').any(|name| name == "..") => {
             bail!("--cgroup `{below}` leads out of the container's")
         }

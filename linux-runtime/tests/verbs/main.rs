@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-mod bundle;
+pub(crate) mod bundle;
 mod documents;
 mod escapes;
 mod exec;
@@ -18,13 +18,18 @@ use bundle::Bundle;
 /// A case gets a bundle of its own.
 type Case = fn(&mut Bundle) -> Result<(), Failed>;
 
+#[allow(dead_code, reason = "another suite has these cases among its own")]
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
+    libtest_mimic::run(&arguments, trials()).exit_code()
+}
+
+pub(crate) fn trials() -> Vec<Trial> {
     let lacks = bundle::lacks();
     let required = std::env::var("PROA_TEST_REQUIRE").is_ok_and(|value| value == "all");
     let suites = [life::CASES, exec::CASES, hooks::CASES, terminals::CASES, documents::CASES, escapes::CASES];
     let trials = suites.into_iter().flatten().map(|(name, case)| trial(name, *case, lacks.clone(), required));
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    trials.collect()
 }
 
 fn trial(name: &str, case: Case, lacks: Option<String>, required: bool) -> Trial {

@@ -40,7 +40,7 @@ const MODULES: [&str; 7] = [
 ];
 
 /// How many seconds the emulated machine may take from its start to its end.
-const DEADLINE: &str = "300";
+const DEADLINE: &str = "600";
 
 /// What runs `/machine.sh` of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
