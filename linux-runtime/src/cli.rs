@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
+mod agent;
 mod arguments;
 mod bundle;
 mod console;

@@ -37,6 +37,7 @@ mod hook;
 mod identity;
 mod keyring;
 mod label;
+mod listener;
 mod mapper;
 mod maps;
 mod mounts;
@@ -221,7 +222,8 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
             Ok(())
         }
         Action::NoNewPrivileges => rustix::thread::set_no_new_privs(true),
-        Action::Filter { program } => sys::load_filter(program),
+        Action::Filter { program, flags, listener: false } => sys::load_filter(program, *flags),
+        Action::Filter { program, flags, listener: true } => listener::load(context, program, *flags),
         Action::WorkingDirectory { path } => program::working_directory(path),
         Action::SealDescriptors => sys::seal_descriptors(3),
         Action::AwaitStart => program::await_start(context),

@@ -5,6 +5,7 @@
 //! the kernel; it must not know images, registries, Wasm, HTTP, tokio or policy.
 #![deny(unsafe_code)]
 
+pub mod agent;
 pub mod cgroup;
 mod document;
 mod error;
@@ -25,6 +26,7 @@ pub use facts::Facts;
 pub use plan::{Confinement, Direct, Files, Join, Plan, Request, SUBORDINATE, Streams, WORKER_ID};
 pub use prepare::Prepared;
 pub use sandbox::{Sandbox, Told, listener, start_at};
+pub use seccomp::seccomp_features;
 pub use step::{Action, Actor, Beneath, HookKind, IdMap, Lower, Node, Scheduling, SecurityModule, Slot, Step, Target};
 pub use sys::{Instruction, Signals, exit_code, send_signal};
 pub use zygote::Entry;

@@ -227,6 +227,11 @@ impl Plan {
         states
     }
 
+    /// Whether its process tells of a listener of its filter (seccomp user notification), and waits until an agent has it.
+    pub fn asks_agent(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.action, Action::Filter { listener: true, .. }))
+    }
+
     /// The sentence that a failure of step `number` (from 1) begins with.
     pub fn describe(&self, number: usize) -> String {
         let what = self.steps.get(number.wrapping_sub(1)).map(|step| self.told(&step.action));

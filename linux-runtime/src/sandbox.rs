@@ -16,7 +16,9 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
-use rustix::process::{DumpableBehavior, Pid, WaitId, WaitIdOptions, set_dumpable_behavior, waitid};
+use rustix::process::{
+    DumpableBehavior, Pid, PidfdGetfdFlags, WaitId, WaitIdOptions, pidfd_getfd, set_dumpable_behavior, waitid,
+};
 
 use crate::error::{Error, Result};
 use crate::failure;
@@ -46,6 +48,8 @@ pub enum Told {
     Hooks,
     /// The master of its terminal.
     Terminal(OwnedFd),
+    /// The listener of its filter: an agent is to have it, then [`Sandbox::go_on`].
+    Listener(OwnedFd),
     /// It waits to be started.
     Ready,
     /// It is its program now, or has ended.
@@ -106,13 +110,17 @@ impl Sandbox {
             Some((Report::Hooks, _)) => Ok(Told::Hooks),
             Some((Report::Ready, _)) => Ok(Told::Ready),
             Some((Report::Terminal, Some(master))) => Ok(Told::Terminal(master)),
+            Some((Report::Listener { number }, _)) => {
+                let taken = pidfd_getfd(&self.pidfd, number, PidfdGetfdFlags::empty());
+                taken.map(Told::Listener).map_err(wire)
+            }
             Some((Report::Failed { step, errno }, _)) => Err(refused(&self.plan, step, errno)),
             Some(_) => Err(wire(Errno::PROTO)),
             None => Ok(Told::Executed),
         }
     }
 
-    /// Lets a child go on that waits for hooks or for its start.
+    /// Lets a child go on that waits for hooks, for its listener to be taken, or for its start.
     ///
     /// # Errors
     /// `Wire` when it is gone.

@@ -165,8 +165,9 @@ pub enum Action {
     Umask { mask: u32 },
     /// No gain of privilege by execve.
     NoNewPrivileges,
-    /// What it may ask the kernel.
-    Filter { program: Vec<Instruction> },
+    /// What it may ask the kernel, with `SECCOMP_FILTER_FLAG_*`. Where some calls have a `listener`, the maker of the
+    /// process is told of its descriptor and hands it on before the process goes on.
+    Filter { program: Vec<Instruction>, flags: u64, listener: bool },
     /// The working directory, verified to be inside the root (CVE-2024-21626).
     WorkingDirectory { path: Beneath },
     /// Every other descriptor closes at execve (CVE-2016-9962, CVE-2024-21626).

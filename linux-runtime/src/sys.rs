@@ -22,7 +22,7 @@ pub(crate) use device_program::attach_device_program;
 pub(crate) use exec::{Pointers, execve};
 pub use exit_info::exit_code;
 pub use filter::Instruction;
-pub(crate) use filter::load_filter;
+pub(crate) use filter::{knows_filter_flag, load_filter, load_filter_with_listener};
 pub(crate) use groups::set_groups;
 pub(crate) use keyring::{join_session_keyring, let_user_search};
 pub(crate) use loopback::loopback_up;

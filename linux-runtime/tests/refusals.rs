@@ -77,11 +77,6 @@ fn a_field_without_an_executor_is_refused_by_its_name() {
         ("/linux/intelRdt", json!({ "closID": "a" }), "linux.intelRdt"),
         ("/linux/netDevices", json!({ "eth0": { "name": "eth1" } }), "linux.netDevices"),
         (
-            "/linux/seccomp",
-            json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_LOG"] }),
-            "linux.seccomp.flags",
-        ),
-        (
             "/mounts",
             json!([{ "destination": "/data", "type": "bind", "source": "/srv", "uidMappings": map }]),
             "mounts.uidMappings",

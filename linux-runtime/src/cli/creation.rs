@@ -14,6 +14,7 @@ use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, memfd_create, openat};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Signal, pidfd_send_signal};
 
+use super::agent;
 use super::arguments::{Create, Global};
 use super::bundle::{self, Bundle, Manner};
 use super::console::Console;
@@ -141,6 +142,9 @@ impl Making<'_> {
                 Told::Hooks => {
                     hooks::before_root(container, &self.bundle.spec)?;
                     sandbox.go_on()?;
+                }
+                Told::Listener(listener) => {
+                    agent::inform(container, &self.bundle.spec, "creating", sandbox, listener)?;
                 }
                 Told::Terminal(master) => terminal = self.console.take(master)?,
                 Told::Ready => break,

@@ -8,6 +8,7 @@ use oci_spec::runtime::{Capability, Process, Spec, User};
 use proa_linux::{Direct, Facts, Join, Plan, Prepared, Sandbox, Streams, Told, cgroup, read_process};
 use rustix::process::{Signal, pidfd_send_signal};
 
+use super::agent;
 use super::arguments::{Exec, Global};
 use super::console::Console;
 use super::container::{Container, Status};
@@ -33,7 +34,7 @@ pub(super) fn exec(global: &Global, options: &Exec) -> Result<u8> {
     let plan = lower(&container, &spec, &process, options, &facts)?;
     failure::warn(global, &plan.warnings);
     let mut sandbox = launch(&container, plan)?;
-    let master = begin(&mut sandbox, &console, options.pid_file.as_deref()).inspect_err(|_| {
+    let master = begin((&container, &spec), &mut sandbox, &console, options.pid_file.as_deref()).inspect_err(|_| {
         // Gone already is as good as killed.
         let _ = pidfd_send_signal(sandbox.pidfd(), Signal::KILL);
     })?;
@@ -74,10 +75,16 @@ fn launch(container: &Container, plan: Plan) -> Result<Sandbox> {
 }
 
 /// Answers the child until it is its program; gives the terminal's master, where it is ours to serve.
-fn begin(sandbox: &mut Sandbox, console: &Console, pid_file: Option<&Path>) -> Result<Option<std::os::fd::OwnedFd>> {
+fn begin(
+    (container, spec): (&Container, &Spec),
+    sandbox: &mut Sandbox,
+    console: &Console,
+    pid_file: Option<&Path>,
+) -> Result<Option<std::os::fd::OwnedFd>> {
     let mut terminal = None;
     loop {
         match sandbox.hear()? {
+            Told::Listener(listener) => agent::inform(container, spec, "running", sandbox, listener)?,
             Told::Terminal(master) => terminal = console.take(master)?,
             Told::Ready => {
                 if let Some(path) = pid_file {

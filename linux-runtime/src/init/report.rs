@@ -25,6 +25,8 @@ pub(crate) enum Report {
     Entered,
     /// The child waits for its maker's hooks.
     Hooks,
+    /// The child is under a filter whose listener is its descriptor `number`, and waits until that has been taken.
+    Listener { number: i32 },
 }
 
 impl Report {
@@ -36,6 +38,7 @@ impl Report {
             Report::Entered => (3, 0, 0),
             Report::Terminal => (4, 0, 0),
             Report::Hooks => (5, 0, 0),
+            Report::Listener { number } => (6, 0, number),
         };
         let mut bytes = [0; 12];
         bytes[..4].copy_from_slice(&kind.to_ne_bytes());
@@ -53,6 +56,7 @@ impl Report {
             3 => Some(Report::Entered),
             4 => Some(Report::Terminal),
             5 => Some(Report::Hooks),
+            6 => Some(Report::Listener { number: i32::from_ne_bytes(word(8)) }),
             _ => None,
         }
     }

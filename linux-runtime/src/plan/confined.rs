@@ -79,7 +79,10 @@ pub(super) fn lower(confinement: &Confinement<'_>, facts: &Facts) -> Result<Plan
     // The zygote's is 0, and what a guest writes into a host's directory is not everybody's to change.
     draft.push(Actor::Child, Action::Umask { mask: 0o022 });
     draft.push(Actor::Child, Action::NoNewPrivileges);
-    draft.push(Actor::Child, Action::Filter { program: seccomp::only(confinement.syscalls)? });
+    draft.push(
+        Actor::Child,
+        Action::Filter { program: seccomp::only(confinement.syscalls)?, flags: 0, listener: false },
+    );
     draft.push(Actor::Child, Action::Enter { entry });
     Ok(Plan {
         steps: draft.steps,

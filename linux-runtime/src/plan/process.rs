@@ -9,7 +9,6 @@ use super::{Direct, Draft, STDERR, STDIN, STDOUT, Streams, c_string, capabilitie
 use crate::error::{Error, Result};
 use crate::seccomp;
 use crate::step::{Action, Actor, Beneath};
-use crate::sys::Instruction;
 
 /// NGROUPS_MAX (linux/limits.h).
 const GROUPS: usize = 65_536;
@@ -20,9 +19,9 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// A compiled filter and where its origin lets it be loaded.
 #[derive(Debug)]
 pub(super) struct Filter {
-    program: Option<Vec<Instruction>>,
-    /// Ours: known to allow what stands between it and execve.
-    ours: bool,
+    load: Option<Action>,
+    /// It lets the process wait for its start: ours does, and so must one with a listener, which its maker wants before.
+    patient: bool,
 }
 
 /// How a process begins.
@@ -42,10 +41,16 @@ impl Filter {
         let kept = capabilities::bits(process, LinuxCapabilities::bounding);
         match asked {
             // A filter that allows everything is none: not even calls of other architectures are kept away.
-            Some(seccomp) if seccomp::allows_everything(seccomp) => Ok(Filter { program: None, ours: true }),
-            Some(seccomp) => Ok(Filter { program: Some(seccomp::lower(seccomp)?), ours: false }),
-            None if default => Ok(Filter { program: Some(seccomp::default_filter(kept)?), ours: true }),
-            None => Ok(Filter { program: None, ours: true }),
+            Some(seccomp) if seccomp::allows_everything(seccomp) => Ok(Filter { load: None, patient: true }),
+            Some(seccomp) => {
+                let seccomp::Profile { program, flags, listener } = seccomp::lower(seccomp)?;
+                Ok(Filter { load: Some(Action::Filter { program, flags, listener }), patient: listener })
+            }
+            None if default => {
+                let program = seccomp::default_filter(kept)?;
+                Ok(Filter { load: Some(Action::Filter { program, flags: 0, listener: false }), patient: true })
+            }
+            None => Ok(Filter { load: None, patient: true }),
         }
     }
 }
@@ -104,10 +109,10 @@ impl Draft {
     fn identity(&mut self, process: &Process, filter: Filter, barrier: Vec<Action>) -> Result<()> {
         let no_new_privileges = process.no_new_privileges().unwrap_or(false);
         let early = !no_new_privileges;
-        let mut load = filter.program.map(|program| Action::Filter { program });
+        let mut load = filter.load;
         let sets = self.sets(process);
         self.push(Actor::Child, Action::BoundCapabilities { keep: sets.bounding });
-        if early && !filter.ours {
+        if early && !filter.patient {
             barrier.iter().for_each(|action| self.push(Actor::Child, action.clone()));
         }
         if early && let Some(action) = load.take() {
@@ -121,13 +126,13 @@ impl Draft {
         if no_new_privileges {
             self.push(Actor::Child, Action::NoNewPrivileges);
         }
-        if !early && !filter.ours {
+        if !early && !filter.patient {
             barrier.iter().for_each(|action| self.push(Actor::Child, action.clone()));
         }
         if let Some(action) = load {
             self.push(Actor::Child, action);
         }
-        if filter.ours {
+        if filter.patient {
             barrier.into_iter().for_each(|action| self.push(Actor::Child, action));
         }
         Ok(())

@@ -2,7 +2,7 @@
 //! without what was asked for it is worse than one that does not run. Annotations alone are passed over, as the
 //! specification says.
 
-use oci_spec::runtime::{Hooks, Linux, LinuxSeccompFilterFlag, Mount, Process, Spec};
+use oci_spec::runtime::{Hooks, Linux, Mount, Process, Spec};
 
 use super::{Files, Request};
 use crate::error::{Error, Result};
@@ -46,8 +46,7 @@ pub(super) fn container(spec: &Spec, linux: &Linux, request: &Request<'_>) -> Re
     if request.direct.is_none() {
         spec.hooks().as_ref().map_or(Ok(()), hooks)?;
     }
-    propagation(linux, &request.files)?;
-    seccomp(linux)
+    propagation(linux, &request.files)
 }
 
 /// What concerns one process, the first or a later one.
@@ -83,14 +82,4 @@ fn propagation(linux: &Linux, files: &Files<'_>) -> Result<()> {
         "slave" | "rslave" if matches!(files, Files::Layers { .. }) => Ok(()),
         other => Err(Error::Plan(format!("`linux.rootfsPropagation` `{other}` is not supported yet"))),
     }
-}
-
-fn seccomp(linux: &Linux) -> Result<()> {
-    let Some(seccomp) = linux.seccomp() else { return Ok(()) };
-    // TSYNC: a guest has one thread when its filter is loaded.
-    let synchronized = |flag: &LinuxSeccompFilterFlag| *flag == LinuxSeccompFilterFlag::SeccompFilterFlagTsync;
-    check(&[
-        ("linux.seccomp.flags", !seccomp.flags().iter().flatten().all(synchronized)),
-        ("linux.seccomp.listenerPath", seccomp.listener_path().is_some()),
-    ])
 }

@@ -1,13 +1,15 @@
 //! Rules to classic BPF: ranges of equal verdicts, searched by a binary tree.
 
-use super::{Operator, Policy, Rule, Test, table};
+use super::abi::{Abi, X32_MARK};
+use super::{Operator, Policy, Rule, Section, Test, Verdict};
 use crate::error::{Error, Result};
 use crate::sys::Instruction;
 
-const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+mod writer;
+
+use writer::{Place, Writer};
+
 const AND: u16 = (libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16;
-const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JA) as u16;
 const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
 const GREATER: u16 = (libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K) as u16;
 const AT_LEAST: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
@@ -17,132 +19,144 @@ const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
-const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
-/// Calls of the x32 ABI have this bit and the same architecture.
-const X32: u32 = 0x4000_0000;
+/// The number of a call that a tracer has already answered.
+const ANSWERED: u32 = u32::MAX;
 /// The kernel's BPF_MAXINSNS.
 const LONGEST: usize = 4096;
 
-fn say(code: u16, k: u32) -> Instruction {
-    Instruction { code, jt: 0, jf: 0, k }
-}
-
-fn branch(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
-    Instruction { code, jt, jf, k }
-}
-
 pub(super) fn compile(policy: &Policy) -> Result<Vec<Instruction>> {
-    let mut program = vec![
-        say(LOAD, ARCHITECTURE),
-        branch(EQUAL, AUDIT_ARCH_X86_64, 1, 0),
-        say(RETURN, policy.foreign),
-        say(LOAD, NUMBER),
-        branch(AT_LEAST, X32, 0, 1),
-        say(RETURN, policy.foreign),
-    ];
-    program.extend(tree(&ranges(policy))?);
-    if program.len() > LONGEST {
-        return Err(Error::Plan(format!("the seccomp filter needs {} instructions, {LONGEST} fit", program.len())));
+    let mut writer = Writer::new(LONGEST);
+    let program = program(&mut writer, policy);
+    writer
+        .finish(program)
+        .ok_or_else(|| Error::Plan(format!("the seccomp filter needs more than {LONGEST} instructions")))
+}
+
+/// Written from its end: what comes first when a call is judged stands last here.
+fn program(writer: &mut Writer, policy: &Policy) -> Place {
+    let mut next = writer.end(policy.foreign);
+    let x32 = policy.sections.iter().find(|section| section.abi == Abi::X32);
+    for section in policy.sections.iter().rev().filter(|section| section.abi != Abi::X32) {
+        let marked = (section.abi == Abi::X86_64).then(|| marked(writer, section, x32, policy.foreign));
+        let mut tree = tree(writer, &ranges(section), section.abi.is_wide());
+        if let Some(marked) = marked {
+            tree = writer.branch(AT_LEAST, X32_MARK, marked, tree);
+        }
+        let body = writer.load(NUMBER, tree);
+        next = writer.branch(EQUAL, section.abi.audit(), body, next);
     }
-    Ok(program)
+    writer.load(ARCHITECTURE, next)
+}
+
+/// Numbers of x86_64 from [`X32_MARK`] on.
+fn marked(writer: &mut Writer, native: &Section, x32: Option<&Section>, foreign: Verdict) -> Place {
+    let place = match x32 {
+        Some(section) => {
+            let mut ranges = ranges(section);
+            ranges.iter_mut().for_each(|(first, _)| *first |= X32_MARK);
+            tree(writer, &ranges, false)
+        }
+        None => writer.end(foreign),
+    };
+    let answered = writer.end(native.known);
+    writer.branch(EQUAL, ANSWERED, answered, place)
 }
 
 /// The first number of each run of equal rules, from 0 on.
-fn ranges(policy: &Policy) -> Vec<(u32, Rule)> {
-    let last = table::CALLS.last().map_or(0, |(_, number)| *number);
+fn ranges(section: &Section) -> Vec<(u32, Rule)> {
+    let after = section.rules.keys().flat_map(|number| [*number, number + 1]);
+    let mut firsts: Vec<u32> = after.chain([0, section.last + 1]).collect();
+    firsts.sort_unstable();
     let mut ranges: Vec<(u32, Rule)> = Vec::new();
-    for number in 0..=last + 1 {
-        let verdict = if number > last { policy.newer } else { policy.known };
-        let rule = policy.rules.get(&number).cloned().unwrap_or_else(|| Rule::always(verdict));
+    for first in firsts {
+        let rule = section.rule_of(first);
         if ranges.last().is_none_or(|(_, before)| *before != rule) {
-            ranges.push((number, rule));
+            ranges.push((first, rule));
         }
     }
     ranges
 }
 
-fn tree(ranges: &[(u32, Rule)]) -> Result<Vec<Instruction>> {
+/// Finds the range of the number that has been loaded.
+fn tree(writer: &mut Writer, ranges: &[(u32, Rule)], wide: bool) -> Place {
     match ranges {
-        [] => Err(Error::Plan("a seccomp filter without rules".into())),
-        [(_, rule)] => leaf(rule),
+        [] => writer.end(libc::SECCOMP_RET_KILL_PROCESS),
+        [(_, rule)] => leaf(writer, rule, wide),
         _ => {
             let (low, high) = ranges.split_at(ranges.len() / 2);
-            let (left, right) = (tree(low)?, tree(high)?);
-            let mut code = Vec::with_capacity(left.len() + right.len() + 2);
-            match u8::try_from(left.len()) {
-                Ok(distance) => code.push(branch(AT_LEAST, high[0].0, distance, 0)),
-                Err(_) => code.extend([branch(AT_LEAST, high[0].0, 0, 1), say(JUMP, left.len() as u32)]),
-            }
-            code.extend(left);
-            code.extend(right);
-            Ok(code)
+            let above = tree(writer, high, wide);
+            let below = tree(writer, low, wide);
+            writer.branch(AT_LEAST, high[0].0, above, below)
         }
     }
 }
 
-fn leaf(rule: &Rule) -> Result<Vec<Instruction>> {
-    let mut code = Vec::new();
-    for (tests, verdict) in &rule.clauses {
-        let mut clause = vec![say(RETURN, *verdict)];
-        // Built from the back, so that the way past the clause is known.
-        for test in tests.iter().rev() {
-            // One comparison adds up to 3 to the distance, which is one byte.
-            let past = u8::try_from(clause.len()).ok().filter(|past| *past <= u8::MAX - 3);
-            let past = past.ok_or_else(|| Error::Plan("a seccomp rule with too many tests".into()))?;
-            let mut head = compare(test, past);
-            head.append(&mut clause);
-            clause = head;
-        }
-        code.extend(clause);
+fn leaf(writer: &mut Writer, rule: &Rule, wide: bool) -> Place {
+    let mut next = writer.end(rule.otherwise);
+    for (tests, verdict) in rule.clauses.iter().rev() {
+        let end = writer.end(*verdict);
+        next = tests.iter().rev().fold(end, |holds, test| compare(writer, test, wide, (holds, next)));
     }
-    code.push(say(RETURN, rule.otherwise));
-    Ok(code)
+    next
 }
 
-/// Falls through when the test holds, else jumps over `past` further instructions. Arguments are 64 bits in two words.
-fn compare(test: &Test, past: u8) -> Vec<Instruction> {
-    let low = ARGUMENTS + 8 * test.argument as u32;
-    let high = low + 4;
-    let (value_low, value_high) = (test.value as u32, (test.value >> 32) as u32);
+/// Goes to the first place if a test holds, else to the second. Arguments are two words, of which only the lower one counts
+/// where they are not `wide`.
+fn compare(writer: &mut Writer, test: &Test, wide: bool, (holds, fails): (Place, Place)) -> Place {
     match test.operator {
-        Operator::Masked(mask) => vec![
-            say(LOAD, high),
-            say(AND, (mask >> 32) as u32),
-            branch(EQUAL, value_high, 0, past + 3),
-            say(LOAD, low),
-            say(AND, mask as u32),
-            branch(EQUAL, value_low, 0, past),
-        ],
-        Operator::Equal => vec![
-            say(LOAD, high),
-            branch(EQUAL, value_high, 0, past + 2),
-            say(LOAD, low),
-            branch(EQUAL, value_low, 0, past),
-        ],
-        Operator::NotEqual => {
-            vec![say(LOAD, high), branch(EQUAL, value_high, 0, 2), say(LOAD, low), branch(EQUAL, value_low, past, 0)]
-        }
-        Operator::Greater | Operator::GreaterOrEqual => {
-            let last = if test.operator == Operator::Greater { GREATER } else { AT_LEAST };
-            vec![
-                say(LOAD, high),
-                branch(GREATER, value_high, 3, 0),
-                branch(EQUAL, value_high, 0, past + 2),
-                say(LOAD, low),
-                branch(last, value_low, 0, past),
-            ]
-        }
-        Operator::Less | Operator::LessOrEqual => {
-            let last = if test.operator == Operator::Less { AT_LEAST } else { GREATER };
-            vec![
-                say(LOAD, high),
-                branch(GREATER, value_high, past + 3, 0),
-                branch(EQUAL, value_high, 0, 2),
-                say(LOAD, low),
-                branch(last, value_low, past, 0),
-            ]
-        }
+        Operator::Equal => equal(writer, test, u64::MAX, wide, (holds, fails)),
+        Operator::NotEqual => equal(writer, test, u64::MAX, wide, (fails, holds)),
+        Operator::Masked(mask) => equal(writer, test, mask, wide, (holds, fails)),
+        Operator::Greater => above(writer, test, GREATER, wide, (holds, fails)),
+        Operator::GreaterOrEqual => above(writer, test, AT_LEAST, wide, (holds, fails)),
+        Operator::Less => above(writer, test, AT_LEAST, wide, (fails, holds)),
+        Operator::LessOrEqual => above(writer, test, GREATER, wide, (fails, holds)),
     }
+}
+
+fn equal(writer: &mut Writer, test: &Test, mask: u64, wide: bool, (equal, other): (Place, Place)) -> Place {
+    let lower = word(writer, low(test), test.value as u32, mask as u32, (equal, other));
+    if !wide {
+        return lower;
+    }
+    word(writer, high(test), (test.value >> 32) as u32, (mask >> 32) as u32, (lower, other))
+}
+
+/// One half of an argument under a mask.
+fn word(writer: &mut Writer, offset: u32, value: u32, mask: u32, (equal, other): (Place, Place)) -> Place {
+    if mask == 0 {
+        return if value == 0 { equal } else { other };
+    }
+    if mask != u32::MAX {
+        let branch = writer.branch(EQUAL, value, equal, other);
+        let and = writer.change(AND, mask, branch);
+        return writer.load(offset, and);
+    }
+    let (equal, other) = (writer.loaded(offset, equal), writer.loaded(offset, other));
+    let branch = writer.branch(EQUAL, value, equal, other);
+    writer.load(offset, branch)
+}
+
+/// `code` says of the lower halves whether an argument is above, where the upper ones are equal.
+fn above(writer: &mut Writer, test: &Test, code: u16, wide: bool, (above, below): (Place, Place)) -> Place {
+    let (value, upper) = (test.value as u32, (test.value >> 32) as u32);
+    let lower = writer.branch(code, value, above, below);
+    let lower = writer.load(low(test), lower);
+    if !wide {
+        return lower;
+    }
+    let equal = writer.branch(EQUAL, upper, lower, below);
+    let branch = writer.branch(GREATER, upper, above, equal);
+    writer.load(high(test), branch)
+}
+
+/// Both supported architectures are little-endian.
+fn low(test: &Test) -> u32 {
+    ARGUMENTS + 8 * test.argument as u32
+}
+
+fn high(test: &Test) -> u32 {
+    low(test) + 4
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The default filter: Docker's set as what is refused, which keeps the ranges of allowed numbers long and few.
 
-use super::{ALLOW, Operator, Policy, Rule, Test, Verdict, errno, table};
+use super::abi::Abi;
+use super::{ALLOW, Operator, Policy, Rule, Section, Test, Verdict, errno, table};
 
 /// Refused to everybody: reaches around namespaces, or has been the way out of containers.
 const REFUSED: &[&str] = &[
@@ -89,8 +90,10 @@ const PERSONALITIES: [u64; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
 pub(super) fn policy(kept: u64) -> Policy {
     let refused = errno(libc::EPERM);
-    let mut policy = Policy { rules: Default::default(), known: ALLOW, newer: errno(libc::ENOSYS), foreign: refused };
-    let mut put = |name: &str, rule: Rule| policy.rules.extend(table::number(name).map(|number| (number, rule)));
+    let mut section = Section::new(Abi::NATIVE, ALLOW);
+    let mut put = |name: &str, rule: Rule| {
+        section.rules.extend(table::number(name, Abi::NATIVE).map(|number| (number, rule)));
+    };
     for name in REFUSED {
         put(name, Rule::always(refused));
     }
@@ -112,7 +115,7 @@ pub(super) fn policy(kept: u64) -> Policy {
     for (_, name) in governed.filter(|(capability, _)| kept >> capability & 1 != 0) {
         put(name, Rule::always(ALLOW));
     }
-    policy
+    Policy { sections: vec![section], foreign: refused }
 }
 
 /// Only the low 32 bits count: these arguments are `int` or `unsigned int` in the kernel.

@@ -116,7 +116,10 @@ impl fmt::Display for Action {
             }
             Action::Umask { mask } => write!(f, "set umask {mask:04o}"),
             Action::NoNewPrivileges => f.write_str("forbid new privileges"),
-            Action::Filter { program } => write!(f, "load a seccomp filter of {} instructions", program.len()),
+            Action::Filter { program, flags, listener } => {
+                write!(f, "load a seccomp filter of {} instructions{}", program.len(), FilterFlags(*flags))?;
+                f.write_str(if *listener { ", and tell of its listener" } else { "" })
+            }
             Action::WorkingDirectory { path } => write!(f, "change directory to `{path}`"),
             Action::SealDescriptors => f.write_str("seal every other descriptor"),
             Action::AwaitStart => f.write_str("wait for start"),
@@ -221,6 +224,19 @@ struct Maps<'a>(&'a [IdMap]);
 impl fmt::Display for Maps<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|map| write!(f, " {map}"))
+    }
+}
+
+struct FilterFlags(u64);
+
+impl fmt::Display for FilterFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (libc::SECCOMP_FILTER_FLAG_LOG, "log"),
+            (libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW, "spec_allow"),
+            (libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, "wait_killable_recv"),
+        ];
+        names.iter().filter(|(bit, _)| self.0 & bit != 0).try_for_each(|(_, name)| write!(f, ", {name}"))
     }
 }
 

@@ -90,6 +90,10 @@ impl Zygote {
             let text = format!("create `{id}`: {} descriptors came for {} slots", descriptors.len(), given.len());
             return self.refuse(ticket, FailureKind::Failed, text);
         }
+        if plan.asks_agent() {
+            let text = format!("create `{id}`: `linux.seccomp.listenerPath` is not supported under a zygote");
+            return self.refuse(ticket, FailureKind::Failed, text);
+        }
         let mut table: Vec<Option<OwnedFd>> = Vec::new();
         table.resize_with(usize::from(plan.slots), || None);
         for (slot, fd) in given.into_iter().zip(descriptors) {

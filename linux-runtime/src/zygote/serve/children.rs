@@ -39,6 +39,8 @@ impl Zygote {
                 Ok(Some((Report::Entered, _))) => self.entered(id),
                 // No plan of a zygote's has hooks: `plan::refused` sees to that.
                 Ok(Some((Report::Hooks, _))) => return self.abandon(id),
+                // Refused with its plan.
+                Ok(Some((Report::Listener { .. }, _))) => {}
                 Ok(Some((Report::Failed { step, errno }, _))) => self.failed(id, step as usize, errno),
                 Ok(None) | Err(_) => return self.fell_silent(id),
             }
