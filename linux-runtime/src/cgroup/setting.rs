@@ -1,7 +1,7 @@
 //! One value for one file of a group, and how values are written: some hold only once another one does.
 
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -69,11 +69,11 @@ impl Setting {
         self
     }
 
-    fn write(&self, directory: &Path) -> io::Result<()> {
-        match (write(&directory.join(&self.file), &self.value), &self.missing) {
+    fn write(&self, group: &mut Group<'_>) -> io::Result<()> {
+        match (group.write(&self.file, &self.value), &self.missing) {
             (Err(error), Missing::Passed) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             (Err(error), Missing::Instead(file, value)) if error.kind() == io::ErrorKind::NotFound => {
-                write(&directory.join(file), value)
+                group.write(file, value)
             }
             (outcome, _) => outcome,
         }
@@ -84,12 +84,13 @@ impl Setting {
 /// pass memory with swap, a burst may not pass its quota, an idle group has no weight, and which of two values must come
 /// first depends on what holds now.
 pub(crate) fn settle(directory: &Path, settings: &[Setting]) -> Result<(), Unsettled> {
+    let mut group = Group { directory, open: None };
     let mut waiting: Vec<&Setting> = settings.iter().collect();
     loop {
         let (before, mut refused) = (waiting.len(), None);
         let mut still = Vec::new();
         for setting in waiting {
-            let Err(source) = setting.write(directory) else { continue };
+            let Err(source) = setting.write(&mut group) else { continue };
             let unsettled = Unsettled { file: setting.file.clone(), value: setting.value.clone(), source };
             if unsettled.source.raw_os_error() != Some(Errno::INVAL.raw_os_error()) {
                 return Err(unsettled);
@@ -105,9 +106,34 @@ pub(crate) fn settle(directory: &Path, settings: &[Setting]) -> Result<(), Unset
     }
 }
 
-/// Writes to a file that must be there: with O_CREAT a missing one would be told as one that may not be made.
+/// A group, and the file of it that was written last: a list of devices is a dozen values for one.
+struct Group<'a> {
+    directory: &'a Path,
+    open: Option<(String, File)>,
+}
+
+impl Group<'_> {
+    fn write(&mut self, name: &str, value: &str) -> io::Result<()> {
+        let open = self.open.take().filter(|(last, _)| last == name);
+        let (_, file) = match open {
+            Some(open) => self.open.insert(open),
+            None => self.open.insert((name.to_owned(), open_file(&self.directory.join(name))?)),
+        };
+        write_to(file, value)
+    }
+}
+
+/// Writes to a file that must be there.
 pub(super) fn write(file: &Path, value: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).open(file)?;
+    write_to(&mut open_file(file)?, value)
+}
+
+/// With O_CREAT a missing file would be told as one that may not be made.
+fn open_file(file: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).open(file)
+}
+
+fn write_to(file: &mut File, value: &str) -> io::Result<()> {
     if value.is_empty() {
         // Nothing at all would be no call to the controller.
         return file.write_all(b"\n");
