@@ -13,7 +13,7 @@ use proa_machine::{DISK_MAKER, EMULATOR, First, Machine};
 mod driver;
 #[path = "resources.rs"]
 mod resources;
-#[path = "sandboxes.rs"]
+#[path = "sandboxes/main.rs"]
 mod sandboxes;
 #[path = "verbs/main.rs"]
 mod verbs;
