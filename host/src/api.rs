@@ -1,7 +1,8 @@
 //! The Docker Engine API, 1.24 to 1.51: one resource a file, routes to [`Host`], nothing more.
 //!
 //! Additions of ours: `POST /proa/stop` (ends everything, then the host), `POST /proa/plan` (the body of
-//! `containers/create`; the plan as text), four more values of `HostConfig.Isolation`, and `Proa` in `/info`.
+//! `containers/create`; the plan as text), `POST /proa/check` (reads all that is stored; tells, and with `repair=1` puts
+//! right, what a disk has changed of it), four more values of `HostConfig.Isolation`, and `Proa` in `/info`.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ mod body;
 mod call;
 mod changes;
 mod commit;
+mod contain;
 mod containers;
 mod create;
 mod df;
@@ -76,7 +78,7 @@ pub fn read_filters(query: &str, known: &[&str]) -> Result<String, String> {
 pub async fn answer(host: Arc<Host>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let head = request.method() == hyper::Method::HEAD;
     let answered = match Call::new(request) {
-        Ok(call) => route::route(host, call).await,
+        Ok(call) => contain::contained(route::route(host, call)).await,
         Err(failure) => Err(failure),
     };
     let mut response = answered.unwrap_or_else(reply::Failure::into_response);

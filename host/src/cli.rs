@@ -6,6 +6,7 @@
 mod attach;
 mod autostart;
 mod background;
+mod check;
 pub(crate) mod client;
 mod commit;
 mod completion;

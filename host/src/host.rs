@@ -23,6 +23,7 @@ use crate::timestamp::unix_nanos;
 use crate::volumes::Volumes;
 use crate::{checks, logging, ports, scheduler, spec, supervisor};
 
+pub mod check;
 pub mod commit;
 mod connect;
 pub mod disk;
@@ -74,6 +75,8 @@ pub struct Host {
     /// The containers whose records could not be read.
     damaged: Mutex<Vec<open::Damaged>>,
     counted: disk::Counted,
+    /// Read while somebody begins to use unpacked layers, written while one of them is replaced.
+    layers: Arc<RwLock<()>>,
     /// True once everything was stopped and the server may go.
     stopped: watch::Sender<bool>,
 }
@@ -312,8 +315,10 @@ impl Host {
         let wanted = ports::wanted(&record.host_config)?;
         let (listeners, ports) = ports::open(&wanted)?;
         let failed = |source| Error::Sandbox { attempt: "start container", container: record.id.clone(), source };
+        let layers = self.layers.read().await;
         let sandbox = runtimes.create(&workload, listeners).await.map_err(failed)?;
         container.hold(sandbox.clone());
+        drop(layers);
         self.still_joined(&record, joined)?;
         if wanted.iter().any(|port| port.port == 0) {
             // What the kernel chose is known to nobody else, should this host die before the start is recorded.

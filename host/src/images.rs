@@ -15,6 +15,7 @@ use crate::policy::Offer;
 use crate::state::record::Content;
 
 pub mod changes;
+pub mod check;
 pub mod extras;
 pub mod transfer;
 pub mod user;

@@ -4,6 +4,7 @@ pub mod container;
 pub mod follower;
 pub mod log;
 pub mod record;
+pub mod seal;
 pub mod status;
 pub mod table;
 

@@ -1,7 +1,7 @@
 //! Volumes: directories that outlive containers, by name.
 //!
 //! ```text
-//! ROOT/volumes/NAME/volume.json    what it is, synced
+//! ROOT/volumes/NAME/volume.json    what it is and its seal, synced
 //! ROOT/volumes/NAME/_data/         its files; what containers mount
 //! ROOT/volumes/NAME/fill/          an image's files on their way into an empty volume; removed when a host starts
 //! ROOT/volumes/NAME/filled/        the same, all of them there: what is left is moved to _data when a host starts
@@ -26,8 +26,10 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::state::seal::{sealed, unsealed};
 use crate::timestamp::unix_nanos;
 
+mod check;
 pub mod fill;
 
 /// Docker's label on volumes that nobody named.
@@ -349,7 +351,8 @@ pub fn check_subpath(subpath: &str) -> Result<()> {
 fn read(path: &Path) -> Result<Volume> {
     let file = path.join(FILE);
     let bytes = fs::read(&file).map_err(Error::file("read", &file))?;
-    serde_json::from_slice(&bytes).map_err(|source| Error::ReadRecord { path: file, source })
+    let json = unsealed(&bytes).ok_or_else(|| Error::DamagedRecord(file.clone()))?;
+    serde_json::from_slice(json).map_err(|source| Error::ReadRecord { path: file, source })
 }
 
 /// Everything of it is on the disk when this is over.
@@ -358,9 +361,16 @@ fn write(volume: &Volume, place: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o755).create(place.join(DATA))?;
     // Whatever the umask.
     fs::set_permissions(place.join(DATA), PermissionsExt::from_mode(0o755))?;
-    let mut file = File::create(place.join(FILE))?;
-    file.write_all(&serde_json::to_vec(volume)?)?;
+    note(volume, place)
+}
+
+/// Writes down what a volume is: readers see the old words or the new ones.
+fn note(volume: &Volume, place: &Path) -> io::Result<()> {
+    let temporary = place.join(format!("{FILE}.new"));
+    let mut file = File::create(&temporary)?;
+    file.write_all(&sealed(serde_json::to_vec(volume)?))?;
     file.sync_all()?;
+    fs::rename(&temporary, place.join(FILE))?;
     sync(place)
 }
 

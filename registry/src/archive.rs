@@ -82,9 +82,9 @@ pub fn import(store: &Store, layout: &Layout, descriptor: &Descriptor, reference
     let blobs = digests.iter().filter_map(|digest| layout.blob_size(digest).map(|size| (digest, size)));
     for (digest, size) in blobs {
         lease.protect(digest);
-        if store.layout().blob_size(digest) != Some(size) {
-            let blob = layout.open_blob(&Descriptor::new("", digest.clone(), size))?;
-            store.layout().ingest(blob, Some((digest, Some(size))), size)?;
+        let blob = Descriptor::new("", digest.clone(), size);
+        if !store.layout().is_whole(&blob) {
+            store.layout().ingest(layout.open_blob(&blob)?, Some((digest, Some(size))), size)?;
         }
     }
     check_complete(store.layout(), descriptor)?;

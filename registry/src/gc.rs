@@ -94,12 +94,11 @@ pub(crate) fn collect(
             swept.blobs.push(digest);
         }
     }
-    let names: HashSet<String> =
-        keep.iter().flat_map(|d| [d.folder(), layers::flat_folder(d), layers::proof(d)]).collect();
+    let names: HashSet<String> = keep.iter().flat_map(layers::names).collect();
     for name in layers::folders(folders, folders_path)? {
         if !names.contains(&name) {
             layers::remove(folders, folders_path, &name)?;
-            if !name.starts_with(layers::PROOF) {
+            if layers::is_folder(&name) {
                 swept.layers.push(name);
             }
         }

@@ -2,24 +2,28 @@
 //! (whiteouts as device 0:0, opaque folders marked by an extended attribute), or all layers of an image applied into one
 //! plain folder. Whole or nothing: everything happens in a sibling folder that is synced and renamed at the end.
 //!
-//! layers/entry.rs reads entries, layers/tree.rs writes them beneath a directory handle. Knows nothing of mounts.
+//! layers/entry.rs reads entries, layers/tree.rs writes them beneath a directory handle, layers/aside.rs gives the whole its
+//! name, and layers/seal.rs tells later whether it is still what was unpacked. Knows nothing of mounts.
 
+mod aside;
 mod entry;
+mod seal;
 mod tree;
+mod walk;
 
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use cap_std::fs::Dir;
-use rustix::fs::syncfs;
 
 use crate::compression;
 use crate::descriptor::Descriptor;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::image::Layer;
-use crate::layout::{Layout, sync_dir, unique_name};
+use crate::layout::{Layout, unique_name};
 use crate::removal::remove_tree_in;
+use aside::Aside;
 use entry::Entries;
 use tree::{Form, Tree};
 
@@ -75,19 +79,19 @@ pub(crate) fn unpack(
         return Ok(());
     }
     progress(LayerEvent::Extracting { diff_id, layer: blob });
-    build(folders, &name, blob, |root| apply(layout, layer, &mut Tree::new(&root, Form::Overlay), budget))?;
+    unpacked(layout, folders, layer, budget)?.publish()?;
     prove(folders, diff_id, blob)?;
     progress(LayerEvent::Done { diff_id, layer: blob });
     Ok(())
 }
 
 /// The file beside a layer's folder that lists the blobs which were found to unpack to it.
-pub(crate) fn proof(diff_id: &Digest) -> String {
+fn proof(diff_id: &Digest) -> String {
     format!("{PROOF}{}", diff_id.folder())
 }
 
 /// How those files' names begin.
-pub(crate) const PROOF: &str = "blobs-";
+const PROOF: &str = "blobs-";
 /// So many blobs of one layer are remembered; one more is verified again each time.
 const PROOFS_MAX: u64 = 64 << 10;
 
@@ -128,20 +132,68 @@ pub(crate) fn flatten(layout: &Layout, folders: &Dir, layers: &[Layer], name: &s
     if folders.is_dir(name) {
         return Ok(());
     }
+    flattened(layout, folders, layers, name, limits)?.publish()
+}
+
+/// The folder that [`unpack`] makes, before it has its name.
+pub(crate) fn unpacked<'a>(layout: &Layout, folders: &'a Dir, layer: &Layer, budget: &mut Limits) -> Result<Aside<'a>> {
+    Aside::fill(folders, &layer.diff_id.folder(), &layer.descriptor.digest, |root| {
+        apply(layout, layer, &mut Tree::new(root, Form::Overlay), budget)
+    })
+}
+
+/// The folder that [`flatten`] makes, before it has its name.
+pub(crate) fn flattened<'a>(
+    layout: &Layout,
+    folders: &'a Dir,
+    layers: &[Layer],
+    name: &str,
+    limits: &Limits,
+) -> Result<Aside<'a>> {
     let mut budget = limits.clone();
     let label = layers.last().map_or_else(|| Digest::sha256_of(b""), |layer| layer.descriptor.digest.clone());
-    build(folders, name, &label, |root| {
-        for layer in layers {
-            apply(layout, layer, &mut Tree::new(&root, Form::Plain), &mut budget)?;
-        }
-        Ok(())
+    Aside::fill(folders, name, &label, |root| {
+        layers.iter().try_for_each(|layer| apply(layout, layer, &mut Tree::new(root, Form::Plain), &mut budget))
     })
+}
+
+/// What is wrong with the folder `name`.
+#[derive(Debug)]
+pub(crate) enum Unlike {
+    /// It has no seal: it was unpacked by a proa that knew none.
+    Unsealed(Digest),
+    /// Its digest is another than its seal says.
+    Changed(Digest),
+    /// An entry cannot be read.
+    Unreadable(String),
+}
+
+/// Holds the folder `name` against its seal.
+pub(crate) fn inspect(folders: &Dir, name: &str) -> io::Result<Option<Unlike>> {
+    Ok(match (seal::find(&folders.open_dir(name)?), seal::read(folders, name)) {
+        (Ok(found), Some(seal)) if found == seal => None,
+        (Ok(found), None) => Some(Unlike::Unsealed(found)),
+        (Ok(found), Some(_)) => Some(Unlike::Changed(found)),
+        (Err(unread), _) => Some(Unlike::Unreadable(format!("`{}` cannot be read: {}", unread.entry, unread.source))),
+    })
+}
+
+/// What the folder that has the name of `aside` holds otherwise than `aside`, in words.
+pub(crate) fn differences(folders: &Dir, name: &str, aside: &Aside<'_>) -> String {
+    let found = folders.open_dir(name).map(|found| seal::differences(&found, &aside.root));
+    match found {
+        Ok(Ok(differences)) => differences,
+        Ok(Err(unread)) => format!("`{}` cannot be read: {}", unread.entry, unread.source),
+        Err(error) => format!("it cannot be opened: {error}"),
+    }
 }
 
 /// The folder [`flatten`] makes for the manifest `digest`.
 pub(crate) fn flat_folder(digest: &Digest) -> String {
-    format!("files-{}", digest.folder())
+    format!("{FLAT}{}", digest.folder())
 }
+
+const FLAT: &str = "files-";
 
 /// The beginning of a stranger's name as part of a sentence, which may go to a terminal.
 fn shown(name: &[u8]) -> String {
@@ -179,34 +231,6 @@ impl Fault {
             },
         }
     }
-}
-
-/// Makes `folders/<name>` by way of a sibling: filled, synced, renamed. Nothing stays behind on failure.
-fn build(folders: &Dir, name: &str, layer: &Digest, fill: impl FnOnce(Dir) -> Result<()>) -> Result<()> {
-    let temporary = format!(".{name}.{}", unique_name());
-    let failed = |source| Error::WriteEntry { layer: layer.to_string(), entry: "/".to_owned(), source };
-    let built = (|| {
-        folders.create_dir(&temporary)?;
-        let root = folders.open_dir(&temporary)?;
-        rustix::fs::chmodat(folders, &temporary, rustix::fs::Mode::from_raw_mode(0o755), rustix::fs::AtFlags::empty())?;
-        if let Err(error) = fill(root.try_clone()?) {
-            return Ok(Err(error));
-        }
-        // One call for a folder of thousands of files; the rename below is only durable after it.
-        syncfs(root.open(".")?)?;
-        match folders.rename(&temporary, folders, name) {
-            // Somebody else unpacked the same layer meanwhile; theirs is as good.
-            Err(_) if folders.is_dir(name) => remove_tree_in(folders, &temporary)?,
-            other => other?,
-        }
-        sync_dir(folders)?;
-        Ok(Ok(()))
-    })();
-    let result = built.map_err(failed).and_then(|inner| inner);
-    if result.is_err() {
-        let _ = remove_tree_in(folders, &temporary);
-    }
-    result
 }
 
 /// Applies one layer to `tree` and verifies the blob's digest and the diff id on the way.
@@ -273,7 +297,24 @@ impl<R: Read> Read for Measured<R> {
     }
 }
 
-/// The finished folders.
+/// Every name that something made of `digest` may have here.
+pub(crate) fn names(digest: &Digest) -> [String; 5] {
+    let (layer, flat) = (digest.folder(), flat_folder(digest));
+    [proof(digest), seal::file(&layer), seal::file(&flat), layer, flat]
+}
+
+/// What the folder called `name` is made of: a diff id, or a manifest; `None` of anything else.
+pub(crate) fn made_of(name: &str) -> Option<Digest> {
+    let bare = name.strip_prefix(FLAT).unwrap_or(name);
+    bare.replacen('-', ":", 1).parse().ok()
+}
+
+/// Whether something of that name is a folder, not one of the files beside them.
+pub(crate) fn is_folder(name: &str) -> bool {
+    !name.starts_with(PROOF) && !name.starts_with(seal::SEAL)
+}
+
+/// The finished folders, and the files beside them.
 pub(crate) fn folders(dir: &Dir, path: &Path) -> Result<Vec<String>> {
     let names = dir.entries().and_then(|entries| {
         entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<io::Result<Vec<_>>>()
@@ -303,6 +344,7 @@ pub(crate) fn clear_unfinished(dir: &Dir, path: &Path) -> Result<()> {
 
 pub(crate) use entry::Entries as TarEntries;
 pub use entry::{Body as TarBody, Entry as TarEntry, Kind as TarKind};
+pub(crate) use seal::write as write_seal;
 
 #[cfg(test)]
 mod tests;

@@ -14,15 +14,16 @@
 mod ingest;
 mod twin;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use rustix::fs::{FlockOperation, flock, fsync};
+use rustix::fs::{Advice, FlockOperation, fadvise, flock, fsync};
 
 use crate::descriptor::{CONTAINERD_NAME, Descriptor, REF_NAME, media_type};
 use crate::digest::{Algorithm, Digest, Verified};
@@ -45,6 +46,8 @@ pub struct Layout {
     dir: Arc<Dir>,
     /// Whether index.json is written twice.
     has_twin: bool,
+    /// Blobs that were found damaged since the layout was opened: whoever brings them again is not told that they are here.
+    damaged: Arc<Mutex<HashSet<Digest>>>,
 }
 
 impl Layout {
@@ -91,7 +94,7 @@ impl Layout {
 
     fn at(path: &Path) -> Result<Layout> {
         let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(Error::file("open folder", path))?;
-        Ok(Layout { path: path.to_path_buf(), dir: Arc::new(dir), has_twin: false })
+        Ok(Layout { path: path.to_path_buf(), dir: Arc::new(dir), has_twin: false, damaged: Arc::default() })
     }
 
     /// The folder this layout was opened at.
@@ -189,6 +192,36 @@ impl Layout {
         self.blob_size(&descriptor.digest).is_some_and(|size| size == descriptor.size)
     }
 
+    /// Whether nobody has to bring the blob: it is there, and was not found damaged.
+    pub(crate) fn is_whole(&self, descriptor: &Descriptor) -> bool {
+        self.has(descriptor) && !self.damaged().contains(&descriptor.digest)
+    }
+
+    /// Reads a blob to its end; one that is not what its digest says counts as damaged from now on.
+    pub(crate) fn verify_blob(&self, digest: &Digest) -> Result<()> {
+        let path = self.path.join(blob_path(digest));
+        let file = self.open_file(digest)?;
+        let size = file.metadata().map_err(Error::file("look at blob", &path))?.len();
+        // From the disk, not from what the kernel remembers of it.
+        let _ = fadvise(&file, 0, None, Advice::DontNeed);
+        let read = io::copy(&mut Verified::new(file, digest, size), &mut io::sink());
+        self.noting(read.map(drop).map_err(Error::file("read blob", path)))
+    }
+
+    /// Notes which blob `result` says is damaged.
+    pub(crate) fn noting<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(Error::Corrupt { digest, .. }) = &result
+            && self.blob_size(digest).is_some()
+        {
+            self.damaged().insert(digest.clone());
+        }
+        result
+    }
+
+    fn damaged(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The size of a blob that is there.
     pub fn blob_size(&self, digest: &Digest) -> Option<u64> {
         self.dir.symlink_metadata(blob_path(digest)).ok().filter(|meta| meta.is_file()).map(|meta| meta.len())
@@ -202,7 +235,8 @@ impl Layout {
         }
         let mut bytes = Vec::new();
         let path = self.path.join(blob_path(&descriptor.digest));
-        self.open_blob(descriptor)?.read_to_end(&mut bytes).map_err(Error::file("read blob", path))?;
+        let read = self.open_blob(descriptor)?.read_to_end(&mut bytes);
+        self.noting(read.map_err(Error::file("read blob", path)))?;
         Ok(bytes)
     }
 
@@ -283,6 +317,14 @@ impl Layout {
 
     /// Reads, changes and replaces index.json under an exclusive lock on the folder.
     fn edit_index(&self, change: impl FnOnce(&mut Vec<Descriptor>)) -> Result<()> {
+        let _lock = self.lock()?;
+        let mut index = self.read_index()?;
+        change(&mut index.manifests);
+        self.write_index(&index)
+    }
+
+    /// The right to replace what is at the layout's top, until the file is closed.
+    fn lock(&self) -> Result<cap_std::fs::File> {
         // A description of our own: flock belongs to the open file description, and threads must exclude each other too.
         let lock = self.dir.open(".").map_err(Error::file("open folder", &self.path))?;
         flock(&lock, FlockOperation::LockExclusive).map_err(|e| Error::File {
@@ -290,9 +332,7 @@ impl Layout {
             path: self.path.clone(),
             source: e.into(),
         })?;
-        let mut index = self.read_index()?;
-        change(&mut index.manifests);
-        self.write_index(&index)
+        Ok(lock)
     }
 
     fn write_index(&self, index: &Index) -> Result<()> {

@@ -6,11 +6,14 @@
 //! ROOT/layers/sha256-<diff id>/      one unpacked layer, in overlayfs form (layers.rs)
 //! ROOT/layers/blobs-sha256-<..>      the blobs that were found to be that layer
 //! ROOT/layers/files-sha256-<hex>/    all layers of one Wasm image's manifest applied, plain files
+//! ROOT/layers/seal-<folder>          the digest of everything in that folder (layers/seal.rs)
 //! ROOT/layers/.<name>                on its way in or out; removed when the store is opened
 //! ```
 //!
 //! ROOT/layers is 0700: layers hold other people's setuid programs. Garbage is what neither index.json, nor the
 //! caller's live set, nor a lease reaches (gc.rs).
+
+mod check;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -34,6 +37,8 @@ use crate::layout::Layout;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::turns::Turns;
+
+pub use check::{Check, Checked, Damage, Hold};
 
 /// The largest Wasm binary that is read into memory.
 const MODULE_MAX: u64 = 1 << 30;
@@ -255,7 +260,8 @@ impl Store {
             let turn = self.inner.unpackings.of(&layer.diff_id);
             // What a panic left behind has no name.
             let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-            layers::unpack(&self.inner.layout, &self.inner.layers, layer, &mut budget, progress)?;
+            let unpacked = layers::unpack(&self.inner.layout, &self.inner.layers, layer, &mut budget, progress);
+            self.inner.layout.noting(unpacked)?;
             folders.push(self.inner.layers_path.join(layer.diff_id.folder()));
         }
         Ok(folders)
@@ -266,7 +272,10 @@ impl Store {
         let lease = self.lease();
         lease.protect(&image.descriptor.digest);
         let name = layers::flat_folder(&image.descriptor.digest);
-        layers::flatten(&self.inner.layout, &self.inner.layers, &image.layers, &name, limits)?;
+        let turn = self.inner.unpackings.of(&image.descriptor.digest);
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let flat = layers::flatten(&self.inner.layout, &self.inner.layers, &image.layers, &name, limits);
+        self.inner.layout.noting(flat)?;
         Ok(self.inner.layers_path.join(name))
     }
 

@@ -152,6 +152,11 @@ impl Runtimes {
         self.wasm.forget(digests, used).await
     }
 
+    /// Reads all compiled code: how many modules there are, and the folders of those that are not what was stored.
+    pub async fn damaged_code(&self) -> (u64, Vec<PathBuf>) {
+        self.wasm.damaged_code().await
+    }
+
     /// Compiles `module` in the compiler's sandbox, or finds it in the cache. Whole or nothing; requests for one
     /// `digest` are served by one compilation.
     ///

@@ -81,6 +81,12 @@ impl Runtime {
         tokio::task::spawn_blocking(move || inner.cache.forget(&digests, &used)).await.unwrap_or(0)
     }
 
+    /// See [`crate::Runtimes::damaged_code`].
+    pub(crate) async fn damaged_code(&self) -> (u64, Vec<PathBuf>) {
+        let inner = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || inner.cache.damaged()).await.unwrap_or_default()
+    }
+
     /// The grants of a workload, one a line.
     pub(crate) fn plan(&self, workload: &Workload) -> Result<String> {
         lower(workload, &[]).map(|plan| plan.to_string())

@@ -20,6 +20,7 @@ pub(crate) fn fill(suite: &mut Suite) {
         &[Need::Isolation(Isolation::Linux), Need::Isolation(Isolation::Wasm), Need::Root],
         cases![one_flipped_byte_is_noticed_and_costs_no_more_than_what_it_hit],
     );
+    suite.add(both, cases![what_a_disk_changed_is_named_and_put_right]);
 }
 
 /// Numbers that are the same at every run: xorshift64.
@@ -159,6 +160,87 @@ fn said(node: &Node, line: &[&str], word: &str, hit: &str) -> Result<()> {
         _ if hit.starts_with("layers/") => Ok(()),
         _ => bail!("expected `{word}` or a refusal: {output}"),
     }
+}
+
+/// `proa system check` in a host's life: each thing at rest is hit, named, and put right, by hand where only a registry can.
+fn what_a_disk_changed_is_named_and_put_right() -> Result<()> {
+    let (node, shelf) = (Node::start()?, Shelf::open()?);
+    let image = image();
+    let reference = shelf.put("checked", &image);
+    let probe = node.probe()?.to_owned();
+    node.proa(&["pull", "-q", &reference])?.success()?;
+    node.proa(&["run", "--rm", "--isolation", "wasm", &probe, "out", "x"])?.success()?;
+    node.proa(&["volume", "create", "kept"])?.success()?;
+    node.proa(&["create", "--name", "idle", "--isolation", "linux", &reference, "read", "/only"])?.success()?;
+    let busy = node.detached_image(&["--isolation", "linux"], &reference, &["sleep", "600"])?;
+    let said = node.proa(&["system", "check"])?.success()?;
+    ensure!(said.lines().len() == 1 && said.text().ends_with("nothing is damaged"), "{said}");
+
+    // A layer's file, which a running container shares.
+    let only = found(&node.root().join("layers"), "only")?;
+    let whole = fs::read(&only)?;
+    flip(&only)?;
+    let named = ["`only` is not what was unpacked", &reference];
+    told(&node, &["system", "check"], 1, &named)?;
+    told(&node, &["system", "check", "--repair"], 1, &[named[0], "uses it: stop it and check again"])?;
+    busy.proa(&["rm", "-f"])?.success()?;
+    told(&node, &["system", "check", "--repair"], 0, &[named[0], "it was unpacked anew", "1 put right, 0 damaged"])?;
+    let read = node.proa(&["start", "-a", "idle"])?.success()?;
+    ensure!(read.stdout == whole, "the container reads {read}");
+
+    // What the host knows by heart or can make again.
+    let idle = node.root().join("containers").join(node.proa(&["inspect", "-f", "{{.Id}}", "idle"])?.success()?.text());
+    for (file, words) in [
+        (idle.join("container.json"), "record of container `idle`"),
+        (node.root().join("volumes/kept/volume.json"), "record of volume `kept`"),
+        (node.root().join("store/index.json"), "index of images"),
+        (node.root().join("store/index.twin"), "index of images"),
+        (found(&node.root().join("cache"), "code.cwasm")?, "compiled code"),
+        (found(&node.root().join("cache"), "facts.json")?, "compiled code"),
+    ] {
+        flip(&file)?;
+        told(&node, &["system", "check"], 1, &[words, "--repair"])?;
+        told(&node, &["system", "check", "--repair"], 0, &[words])?;
+        told(&node, &["system", "check"], 0, &["nothing is damaged"])?;
+    }
+    node.proa(&["run", "--rm", "--isolation", "wasm", &probe, "out", "x"])?.success()?;
+
+    // A blob comes from nowhere but the registry.
+    for digest in image.blobs.keys() {
+        flip(&node.root().join("store/blobs/sha256").join(digest.trim_start_matches("sha256:")))?;
+        told(&node, &["system", "check", "--repair"], 1, &[digest, "pull", "again"])?;
+        node.proa(&["pull", "-q", &reference])?.success()?;
+        told(&node, &["system", "check"], 0, &["nothing is damaged"])?;
+    }
+    node.proa(&["rm", "idle"])?.success()?;
+    node.close()
+}
+
+fn told(node: &Node, line: &[&str], code: i32, words: &[&str]) -> Result<()> {
+    let output = node.proa(line)?.exits(code)?.keeps_its_composure()?;
+    ensure!(words.iter().all(|word| output.text().contains(word)), "expected {words:?}: {output}");
+    Ok(())
+}
+
+/// Changes a byte as a disk does: neither the file's size nor its times tell of it.
+fn flip(path: &Path) -> Result<()> {
+    let times = fs::FileTimes::new().set_modified(fs::metadata(path)?.modified()?);
+    let mut bytes = fs::read(path)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let mode = fs::metadata(path)?.permissions();
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    fs::write(path, bytes)?;
+    fs::File::options().write(true).open(path)?.set_times(times)?;
+    Ok(fs::set_permissions(path, mode)?)
+}
+
+/// The one file called `name` below `folder`.
+fn found(folder: &Path, name: &str) -> Result<PathBuf> {
+    let mut all = files(folder)?.into_iter().filter(|path| path.file_name().is_some_and(|found| found == name));
+    let one = all.next().with_context(|| format!("no `{name}` below `{}`", folder.display()))?;
+    ensure!(all.next().is_none(), "more than one `{name}` below `{}`", folder.display());
+    Ok(one)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

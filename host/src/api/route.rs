@@ -109,6 +109,7 @@ pub(crate) async fn route(host: Arc<Host>, call: Call) -> Answer {
         ) => Err(Failure::not_yet(&format!("`/{}`", path.join("/")))),
 
         (Method::POST, ["proa", "stop"]) => proa::stop(&host).await,
+        (Method::POST, ["proa", "check"]) => proa::check(&host, &call).await,
         (Method::POST, ["proa", "plan"]) => proa::plan(&host, call).await,
         _ => Err(Failure::page_not_found()),
     }

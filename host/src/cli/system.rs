@@ -1,5 +1,5 @@
-//! `system`: the host as a whole; proa's own verb is `stop`, which ends all workloads of a root, then everything that
-//! served them.
+//! `system`: the host as a whole; proa's own verbs are `check`, and `stop`, which ends all workloads of a root,
+//! then everything that served them.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::client::{Client, Payload};
 use super::door::Door;
-use super::{df, events, info, prune};
+use super::{check, df, events, info, prune};
 
 /// `proa system`.
 #[derive(Debug, Args)]
@@ -20,6 +20,8 @@ pub(crate) struct SystemArgs {
 
 #[derive(Debug, Subcommand)]
 enum SystemVerb {
+    /// Read all that is stored and tell what a disk has changed of it
+    Check(check::CheckArgs),
     /// Show what takes room
     Df(df::DfArgs),
     /// Show what happens on the host, as it happens
@@ -34,6 +36,7 @@ enum SystemVerb {
 
 pub(crate) fn run(args: SystemArgs, door: &Door) -> anyhow::Result<u8> {
     match args.verb {
+        SystemVerb::Check(args) => check::run(args, door),
         SystemVerb::Df(args) => df::run(args, door),
         SystemVerb::Events(args) => events::run(args, door),
         SystemVerb::Info(args) => info::run(args, door),

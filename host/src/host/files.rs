@@ -166,6 +166,7 @@ impl Host {
         let failed =
             |source| Error::Sandbox { attempt: "open the files of container", container: record.name.clone(), source };
         let runtimes = self.runtimes().await?;
+        let _layers = self.layers.read().await;
         let sandbox = runtimes.create(&workload, Vec::new()).await.map_err(failed)?;
         match sandbox.root() {
             Ok(root) => Ok((sandbox, root)),

@@ -66,6 +66,7 @@ impl Host {
             availability: OnceCell::new(),
             damaged: Mutex::default(),
             counted: disk::Counted::default(),
+            layers: Arc::default(),
             stopped: watch::Sender::new(false),
         });
         host.reconcile(adopted).await?;
@@ -241,6 +242,14 @@ pub(super) struct Damaged {
     pub sentence: String,
     /// What stands in the record, to be looked through for what must not be lost meanwhile.
     text: String,
+}
+
+impl Host {
+    /// Whether a container whose record cannot be read may need `word`, such as a layer.
+    pub(super) fn is_named_by_damaged(&self, word: &str) -> bool {
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        damaged.iter().any(|damaged| damaged.text.contains(word))
+    }
 }
 
 impl Damaged {

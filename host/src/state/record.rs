@@ -14,12 +14,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use bollard_stubs::models::{ContainerConfig, HostConfig};
-use proa_registry::Digest;
 use proa_sandbox::{Artifact, Isolation, ModuleKind};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::healing::restart::Restarts;
+use crate::state::seal::{sealed, unsealed};
 use crate::state::status::Status;
 
 /// The record's file in a container's folder.
@@ -162,7 +162,7 @@ impl Record {
     pub fn read(folder: &Path) -> Result<Option<Record>> {
         let path = folder.join(FILE);
         match fs::read(&path) {
-            Ok(bytes) => match sealed(&bytes) {
+            Ok(bytes) => match unsealed(&bytes) {
                 Some(json) => {
                     serde_json::from_slice(json).map(Some).map_err(|source| Error::ReadRecord { path, source })
                 }
@@ -180,10 +180,8 @@ impl Record {
     /// the disk is reconciled like any other: what it says runs and is nowhere has exited, its code unknown.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let temporary = folder.join("container.json.new");
-        let mut bytes =
-            serde_json::to_vec(self).map_err(|source| Error::ReadRecord { path: temporary.clone(), source })?;
-        let seal = seal(&bytes);
-        bytes.extend_from_slice(seal.as_bytes());
+        let json = serde_json::to_vec(self).map_err(|source| Error::ReadRecord { path: temporary.clone(), source })?;
+        let bytes = sealed(json);
         let write = || -> std::io::Result<()> {
             fs::File::create(&temporary)?.write_all(&bytes)?;
             fs::rename(&temporary, folder.join(FILE))
@@ -195,19 +193,6 @@ impl Record {
     pub fn is_http(&self) -> bool {
         matches!(self.content, Content::Module { kind: ModuleKind::Http, .. })
     }
-}
-
-/// The line behind a record: a disk that changed one byte of a command must not have it run.
-fn seal(json: &[u8]) -> String {
-    format!("\n{}\n", Digest::sha256_of(json))
-}
-
-/// The JSON of a record's file, if its seal fits. Records of before there were seals have none.
-fn sealed(bytes: &[u8]) -> Option<&[u8]> {
-    // No newline is written within the JSON, so the first one ends it.
-    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return Some(bytes) };
-    let (json, rest) = bytes.split_at(end);
-    (rest == seal(json).as_bytes()).then_some(json)
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ impl Fetch<'_> {
     /// Brings `blob` into the store; tells whether it was not there before.
     pub(super) async fn blob(&self, blob: &Descriptor, report: &(dyn Fn(Status) + Send + Sync)) -> Result<bool> {
         self.lease.protect(&blob.digest);
-        if self.store.layout().has(blob) {
+        if self.store.layout().is_whole(blob) {
             report(Status::AlreadyExists);
             return Ok(false);
         }
@@ -66,7 +66,7 @@ impl Fetch<'_> {
                 turn.lock().await
             }
         };
-        if self.store.layout().has(blob) {
+        if self.store.layout().is_whole(blob) {
             // Another pull has brought it meanwhile.
             report(Status::DownloadComplete);
             return Ok(true);

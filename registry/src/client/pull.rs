@@ -77,7 +77,7 @@ impl Pull<'_> {
     /// A document some index points at.
     async fn child(&self, descriptor: &Descriptor) -> Result<Document> {
         self.lease.protect(&descriptor.digest);
-        if self.store.layout().has(descriptor) {
+        if self.store.layout().is_whole(descriptor) {
             return self.store.layout().document(descriptor);
         }
         if descriptor.size > DOCUMENT_MAX {
@@ -153,7 +153,7 @@ impl Pull<'_> {
             .chain(&manifest.layers)
             .filter(|blob| seen.insert(&blob.digest))
             .collect();
-        for layer in blobs.iter().skip(1).filter(|layer| !self.store.layout().has(layer)) {
+        for layer in blobs.iter().skip(1).filter(|layer| !self.store.layout().is_whole(layer)) {
             (self.progress)(event(&layer.digest, Status::PullingFsLayer));
         }
         // Boxed one by one: a closure here would have to be general over lifetimes for the whole pull to be `Send`.

@@ -397,7 +397,7 @@ fn check_global_pax(data: &[u8]) -> Result<(), Fault> {
 
 /// `trusted.*` belongs to the kernel's overlay, `user.overlay.*` is the same for unprivileged mounts, and other
 /// `security.*` labels to the machine; a layer may bring none of them.
-fn is_kept_attribute(name: &str) -> bool {
+pub(super) fn is_kept_attribute(name: &str) -> bool {
     let safe = !name.contains('\0') && name.len() <= NAME_MAX;
     safe && (name == "security.capability" || name.starts_with("user.") && !name.starts_with("user.overlay."))
 }

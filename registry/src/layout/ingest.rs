@@ -254,6 +254,7 @@ impl Sealed {
         })();
         published.map_err(Error::file("publish blob", layout.path.join(&target)))?;
         self.ingest.name.clear();
+        layout.damaged().remove(&self.digest);
         Ok((self.digest.clone(), self.size))
     }
 }

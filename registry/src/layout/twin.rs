@@ -30,6 +30,25 @@ impl Layout {
         Ok(self)
     }
 
+    /// What of the two is not as it was written, in words; put right where `repair` says so.
+    pub(crate) fn check_twin(&self, repair: bool) -> Result<Option<&'static str>> {
+        let _lock = self.lock()?;
+        let index = read_file(&self.dir, INDEX, INDEX_MAX).unwrap_or_default();
+        let (damage, right) = match self.read_twin() {
+            Some(twin) if twin == index || was_edited(&index, &twin) => return Ok(None),
+            Some(twin) => ("it is not what was written", Some(twin)),
+            None if entries(&index).is_some() => ("its twin is not what was written", None),
+            None => return Ok(Some("neither it nor its twin is what was written")),
+        };
+        if repair {
+            match right {
+                Some(twin) => self.replace(INDEX, &twin)?,
+                None => self.write_twin(&index)?,
+            }
+        }
+        Ok(Some(damage))
+    }
+
     pub(super) fn write_twin(&self, index: &[u8]) -> Result<()> {
         let mut bytes = format!("{}\n", Digest::sha256_of(index)).into_bytes();
         bytes.extend_from_slice(index);

@@ -119,6 +119,17 @@ impl Cache {
         freed
     }
 
+    /// How many modules are here, and the folders of those whose seal does not fit. Blocks.
+    pub(super) fn damaged(&self) -> (u64, Vec<PathBuf>) {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let hidden = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with('.');
+        let folders: Vec<PathBuf> = entries.filter(|entry| !hidden(entry)).map(|entry| entry.path()).collect();
+        let count = folders.len() as u64;
+        let damaged: Vec<PathBuf> = folders.into_iter().filter(|folder| sealed_facts(folder).is_none()).collect();
+        self.whole().retain(|folder| !damaged.contains(folder));
+        (count, damaged)
+    }
+
     /// A folder that exists is whole unless the disk changed it; one that cannot be read counts as missing and is compiled
     /// anew.
     async fn read(&self, folder: &Path) -> Option<Artifact> {
