@@ -10,6 +10,7 @@ use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
 
+use super::pace::Pieces;
 use super::transport::{Ask, Remote};
 use super::{Status, blocking};
 use crate::descriptor::Descriptor;
@@ -157,15 +158,16 @@ impl Fetch<'_> {
         &self,
         blob: &Descriptor,
         ingest: Ingest,
-        mut response: Response,
+        response: Response,
         report: &(dyn Fn(Status) + Send + Sync),
     ) -> Result<(Ingest, Option<Error>)> {
         let (url, total) = (response.url().clone(), blob.size);
         let mut done = ingest.written();
+        let mut pieces = Pieces::of(response, self.remote.transport.pace);
         let (sender, receiver) = mpsc::channel(QUEUE);
         let writer = tokio::task::spawn_blocking(move || write_all(ingest, receiver));
         let broken = loop {
-            match response.chunk().await {
+            match pieces.next().await {
                 Ok(Some(chunk)) => {
                     done += chunk.len() as u64;
                     report(Status::Downloading { done: done.min(total), total });
@@ -175,7 +177,7 @@ impl Fetch<'_> {
                     }
                 }
                 Ok(None) => break None,
-                Err(source) => break Some(self.remote.request_failed(&url, source)),
+                Err(halt) => break Some(self.remote.halted(&url, halt)),
             }
         };
         drop(sender);

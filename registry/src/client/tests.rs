@@ -6,6 +6,7 @@ mod pieces;
 mod resume;
 mod secrets;
 mod stage;
+mod trickle;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

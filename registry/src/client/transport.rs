@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::authorities::Authorities;
 use super::credentials::{Credentials, Login};
+use super::pace::{Halt, Pace, Pieces};
 use crate::error::{Error, Result};
 use crate::reference::Reference;
 
@@ -32,6 +33,7 @@ pub(super) struct Transport {
     /// For hosts with authorities of their own, by `HOST:PORT`.
     own: Mutex<HashMap<String, reqwest::Client>>,
     credentials: Credentials,
+    pub(super) pace: Pace,
     /// By registry: its login, once it was looked up.
     logins: Mutex<HashMap<String, Option<Login>>>,
     /// By registry and scopes: the value of the Authorization header.
@@ -39,13 +41,13 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(credentials: Credentials, folders: Vec<PathBuf>) -> Result<Transport> {
+    pub(super) fn new(credentials: Credentials, folders: Vec<PathBuf>, pace: Pace) -> Result<Transport> {
         let authorities = Authorities::new(folders);
         let tls = authorities.common()?;
         let http = build(&tls, false)?;
         let local = build(&tls, true)?;
         let (own, logins, authorizations) = Default::default();
-        Ok(Transport { authorities, http, local, own, credentials, logins, authorizations })
+        Ok(Transport { authorities, http, local, own, credentials, pace, logins, authorizations })
     }
 
     pub(super) fn http(&self, url: &Url) -> Result<reqwest::Client> {
@@ -185,7 +187,7 @@ impl<'a> Remote<'a> {
         if !ask.body.is_empty() {
             request = request.body(ask.body.clone());
         }
-        request.send().await.map_err(|source| self.request_failed(url, source))
+        self.transport.pace.head(request.send()).await.map_err(|halt| self.halted(url, halt))
     }
 
     /// Sends a body that cannot be sent twice, to a location the registry gave. `range` is the first byte and the one
@@ -242,10 +244,10 @@ impl<'a> Remote<'a> {
     }
 
     /// A whole answer, bounded.
-    pub(super) async fn body(&self, mut response: Response, limit: usize) -> Result<Vec<u8>> {
+    pub(super) async fn body(&self, response: Response, limit: usize) -> Result<Vec<u8>> {
         let url = response.url().clone();
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|source| self.request_failed(&url, source))? {
+        let (mut bytes, mut pieces) = (Vec::new(), Pieces::of(response, self.transport.pace));
+        while let Some(chunk) = pieces.next().await.map_err(|halt| self.halted(&url, halt))? {
             if bytes.len() + chunk.len() > limit {
                 return Err(self.protocol(format!("answered with more than {limit} bytes")));
             }
@@ -265,6 +267,14 @@ impl<'a> Remote<'a> {
 
     pub(super) fn protocol(&self, reason: String) -> Error {
         Error::Protocol { registry: self.registry.clone(), reason }
+    }
+
+    pub(super) fn halted(&self, url: &Url, halt: Halt) -> Error {
+        let Pace { window, least } = self.transport.pace;
+        match halt {
+            Halt::Slow => self.protocol(format!("is too slow: it sent fewer than {least} bytes in {window:?}")),
+            Halt::Broken(source) => self.request_failed(url, source),
+        }
     }
 
     pub(super) fn request_failed(&self, url: &Url, source: reqwest::Error) -> Error {

@@ -129,6 +129,6 @@ async fn our_server_mounts_what_it_has_and_begins_an_upload_for_what_it_has_not(
 }
 
 fn client_of_reqwest() -> reqwest::Client {
-    let transport = Transport::new(Credentials::none(), Vec::new()).unwrap();
+    let transport = Transport::new(Credentials::none(), Vec::new(), Pace::default()).unwrap();
     transport.http(&reqwest::Url::parse("http://127.0.0.1/").unwrap()).unwrap()
 }

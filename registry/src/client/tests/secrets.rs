@@ -163,7 +163,7 @@ async fn an_endless_token_or_refusal_is_read_up_to_a_bound() {
 /// HTTP is for loopback.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_is_not_on_loopback_is_asked_by_https_only() {
-    let transport = Transport::new(Credentials::none(), Vec::new()).unwrap();
+    let transport = Transport::new(Credentials::none(), Vec::new(), Pace::default()).unwrap();
     let scheme = |name: &str| {
         let reference = Reference::parse(name).unwrap();
         transport::Remote::new(&transport, &reference, "pull").unwrap().base.scheme().to_owned()

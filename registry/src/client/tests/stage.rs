@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,11 +36,13 @@ pub(super) struct Told {
     pub(super) body: Vec<u8>,
     /// Closes after so many bytes of the body, of which the whole length was announced.
     pub(super) cut: Option<usize>,
+    /// Sends the body byte by byte, with this pause in between.
+    pub(super) drip: Option<Duration>,
 }
 
 pub(super) fn told(status: u16, headers: &[(&'static str, &str)], body: &[u8]) -> Told {
     let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    Told { status, headers, body: body.to_vec(), cut: None }
+    Told { status, headers, body: body.to_vec(), cut: None, drip: None }
 }
 
 /// The registry; it ends with the runtime.
@@ -90,7 +93,14 @@ async fn serve(
         head += &format!("{name}: {value}\r\n");
     }
     let _ = stream.write_all(format!("{head}\r\n").as_bytes()).await;
-    if asked.method != "HEAD" {
+    if let Some(pause) = told.drip {
+        for byte in &told.body {
+            if stream.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
+    } else if asked.method != "HEAD" {
         let _ = stream.write_all(&told.body[..told.cut.unwrap_or(length).min(length)]).await;
     }
     let _ = stream.shutdown().await;
