@@ -42,6 +42,9 @@ pub enum Error {
     /// The container is not in a state that allows the verb; one sentence.
     #[error("{0}")]
     Conflict(String),
+    /// Docker's words.
+    #[error("Container {0} is not paused")]
+    NotPaused(String),
     /// It already is as asked.
     #[error("the container already is as asked")]
     NotModified,

@@ -11,6 +11,7 @@ mod fetch;
 mod helper;
 mod logins;
 mod look;
+mod pace;
 mod pull;
 mod push;
 mod token;
@@ -31,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::store::Store;
+use pace::Pace;
 use transport::Transport;
 
 /// Talks to registries: HTTPS everywhere, HTTP on loopback only. Cheap to clone.
@@ -129,7 +131,7 @@ impl Client {
     /// The same, with more folders like `/etc/docker/certs.d`, which come first.
     pub fn trusting(credentials: Credentials, folders: &[PathBuf]) -> Result<Client> {
         let folders = folders.iter().cloned().chain([PathBuf::from(DOCKER_AUTHORITIES)]).collect();
-        Ok(Client { transport: Arc::new(Transport::new(credentials, folders)?), piece: push::PIECE })
+        Ok(Client { transport: Arc::new(Transport::new(credentials, folders, Pace::default())?), piece: push::PIECE })
     }
 
     /// Checks this client's login at `registry`; gives back the identity token that stands in for the password, where

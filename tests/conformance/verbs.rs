@@ -82,6 +82,7 @@ fn a_paused_guest_stands_still_and_goes_on(under: &Under) -> Result<()> {
         let listed =
             under.node.proa(&["ps", "--filter", &format!("id={}", container.id()), "--format", "{{.Status}}"])?;
         ensure!(listed.text().starts_with("Up ") && listed.text().ends_with("(Paused)"), "{listed}");
+        refused(ask(under, &container, "pause")?, 409, "already paused")?;
         if args[0] == "tick" {
             // What it had printed before may still be on its way.
             ticks_meanwhile(under, &container)?;
@@ -102,7 +103,11 @@ fn a_paused_guest_stands_still_and_goes_on(under: &Under) -> Result<()> {
             let before = used(under, &container)?;
             wait::until("it computes again", || Ok(used(under, &container)? > before + 10_000_000))?;
         }
-        refused(ask(under, &container, "unpause")?, 409, "is not paused")?;
+        refused(ask(under, &container, "unpause")?, 500, "is not paused")?;
+        container.proa(&["kill"])?.success()?;
+        container.ended()?;
+        refused(ask(under, &container, "unpause")?, 500, "is not paused")?;
+        refused(ask(under, &container, "pause")?, 409, "is not running")?;
     }
     Ok(())
 }

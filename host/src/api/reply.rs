@@ -63,6 +63,8 @@ pub(crate) fn status(error: &Error) -> StatusCode {
             StatusCode::BAD_REQUEST
         }
         Error::ReserveName { .. } | Error::Conflict(_) | Error::Admit(_) => StatusCode::CONFLICT,
+        // A plain error in dockerd, and so what it makes of every plain error.
+        Error::NotPaused(_) => StatusCode::INTERNAL_SERVER_ERROR,
         Error::NotModified => StatusCode::NOT_MODIFIED,
         Error::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
         Error::Forbidden(_) => StatusCode::FORBIDDEN,
@@ -139,6 +141,7 @@ mod tests {
             (Error::Lacks { isolation: proa_sandbox::Isolation::Linux, reason: text() }, 400),
             (Error::ReserveName { name: text(), holder: text() }, 409),
             (Error::Conflict(text()), 409),
+            (Error::NotPaused(text()), 500),
             (Error::NotModified, 304),
             (Error::Unsupported(text()), 501),
             (Error::StartProgram { code: 127, message: text() }, 400),

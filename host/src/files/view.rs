@@ -106,8 +106,8 @@ impl View {
     pub fn folder(&self, asked: &Asked) -> Result<Found<'_>> {
         let found = self.open(&asked.path, OFlags::PATH);
         // Of its own it has at most what the image brought, which all of the image's containers share.
-        let shared = |found: &Found<'_>| found.place.at == Path::new("/") && found.place.read_only;
-        if self.wasm && !found.as_ref().is_ok_and(|found| !shared(found)) {
+        let shared = |place: &Place| place.at == Path::new("/") && place.read_only;
+        if self.wasm && self.place(&asked.path).is_none_or(shared) {
             return Err(Error::Invalid(format!(
                 "container {} is Wasm: files are copied only into directories that are mounted into it",
                 self.container
@@ -154,10 +154,15 @@ impl View {
         })
     }
 
+    /// The innermost place that `path` lies in by its words.
+    fn place(&self, path: &Path) -> Option<&Place> {
+        let inside = self.places.iter().filter(|place| path.starts_with(&place.at));
+        inside.max_by_key(|place| place.at.components().count())
+    }
+
     fn open(&self, path: &Path, flags: OFlags) -> Result<Found<'_>> {
         let missing = || Error::FindFile { path: path.to_owned(), container: self.container.clone() };
-        let inside = self.places.iter().filter(|place| path.starts_with(&place.at));
-        let place = inside.max_by_key(|place| place.at.components().count()).ok_or_else(missing)?;
+        let place = self.place(path).ok_or_else(missing)?;
         let relative = path.strip_prefix(&place.at).unwrap_or(path).to_owned();
         let opened = beneath::open(place.handle.as_fd(), &relative, flags)
             .and_then(|handle| fstat(&handle).map(|stat| (handle, stat)));

@@ -30,10 +30,11 @@ impl Host {
     /// Lets it go on.
     pub async fn unpause(&self, container: &Container) -> Result<()> {
         let _motion = container.motion.write().await;
-        let sandbox = container.running()?;
+        // Asked first, as dockerd does: one that does not run is not paused either.
         if container.status() != Status::Paused {
-            return Err(Error::Conflict(format!("Container {} is not paused", container.id())));
+            return Err(Error::NotPaused(container.id().to_owned()));
         }
+        let sandbox = container.running()?;
         self.go_on(container, &sandbox).await
     }
 

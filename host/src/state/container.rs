@@ -280,7 +280,7 @@ impl Container {
             Refusal::Running => Error::Conflict(format!("container {} is running", self.id)),
             Refusal::NotRunning => Error::Conflict(format!("container {} is not running", self.id)),
             Refusal::Paused => Error::Conflict(format!("container {} is already paused", self.id)),
-            Refusal::NotPaused => Error::Conflict(format!("container {} is not paused", self.id)),
+            Refusal::NotPaused => Error::NotPaused(self.id.clone()),
             Refusal::Restarting => {
                 Error::Conflict(format!("Container {} is restarting, wait until the container is running", self.id))
             }
