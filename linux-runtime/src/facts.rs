@@ -1,6 +1,7 @@
 //! What this machine allows this user, found by trying, once. Plans are lowered with facts, so that lowering is pure.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use rustix::process::{getgid, getuid};
 use rustix::thread::CapabilitySet;
@@ -34,6 +35,8 @@ pub struct Facts {
     /// Security modules that confine by label.
     pub apparmor: bool,
     pub selinux: bool,
+    /// Device nodes can be made and then opened: not from a user namespace.
+    pub devices: bool,
 }
 
 impl Facts {
@@ -52,6 +55,7 @@ impl Facts {
             apparmor: apparmor(),
             selinux: selinux(),
             capabilities: rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits()),
+            devices: devices(),
         }
     }
 
@@ -70,6 +74,7 @@ impl Facts {
             apparmor: apparmor(),
             selinux: selinux(),
             capabilities: rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits()),
+            devices: devices(),
         }
     }
 
@@ -82,6 +87,11 @@ impl Facts {
     pub(crate) fn may_map(&self) -> bool {
         let both = (CapabilitySet::SETUID | CapabilitySet::SETGID).bits();
         self.capabilities & both == both
+    }
+
+    /// Whether mount_setattr(2) is there (Linux 5.12); without it only attached mounts change.
+    pub(crate) fn changes_mounts(&self) -> bool {
+        self.kernel >= (5, 12)
     }
 
     /// Why native containers cannot run here, in one sentence.
@@ -111,6 +121,15 @@ fn apparmor() -> bool {
 /// selinuxfs is mounted where it is enabled.
 fn selinux() -> bool {
     fs::exists("/sys/fs/selinux/enforce").unwrap_or(false)
+}
+
+/// The first user namespace (linux/proc_ns.h).
+const FIRST_USER_NAMESPACE: u64 = 0xefff_fffd;
+
+fn devices() -> bool {
+    let first = fs::metadata("/proc/self/ns/user").is_ok_and(|namespace| namespace.ino() == FIRST_USER_NAMESPACE);
+    let capable = rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::MKNOD));
+    first && capable
 }
 
 fn kernel_version() -> (u32, u32) {

@@ -40,13 +40,16 @@ mod label;
 mod listener;
 mod mapper;
 mod maps;
+mod masks;
 mod mounts;
+mod old;
 mod overlay;
 mod program;
 mod reaper;
 pub(crate) mod report;
 mod terminal;
 mod text;
+mod tmpfs;
 
 pub(crate) use maps::write_maps;
 use report::Report;
@@ -169,8 +172,8 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
         Action::AttachCgroup { tasks } => rustix::io::write(context.slot(*tasks)?, b"0").map(drop),
         Action::Join { process, namespaces } => maps::join(context.slot(*process)?, *namespaces),
         Action::OwnMounts => mounts::own(),
-        Action::TranslateOwners { mount, user_namespace } => {
-            mounts::translate(context.slot(*mount)?, context.slot(*user_namespace)?)
+        Action::TranslateOwners { mount, user_namespace, recursive } => {
+            mounts::translate(context.slot(*mount)?, context.slot(*user_namespace)?, *recursive)
         }
         Action::Overlay { lower, scratch, place, into } => {
             let root = overlay::mount(context, lower, *scratch, *place)?;
@@ -190,13 +193,14 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
             mounts::attach(mount.as_fd(), context.slot(target.base)?, target)?;
             into.map_or(Ok(()), |slot| context.put(slot, mount))
         }
-        Action::BindSys { attributes, target } => mounts::bind_sys(*attributes, context.slot(target.base)?, target),
-        Action::Attach { mount, target } => mounts::attach(context.slot(*mount)?, context.slot(target.base)?, target),
+        Action::Attach { mount, target } => {
+            mounts::attach_source(context.slot(*mount)?, context.slot(target.base)?, target)
+        }
         Action::MakeDirectory { root, path } => beneath::directory(context.slot(*root)?, path, false).map(drop),
-        Action::Mask { root, path } => mounts::mask(context.slot(*root)?, path),
-        Action::ReadOnly { root, path } => mounts::read_only(context.slot(*root)?, path),
+        Action::Mask { root, path } => masks::mask(context.slot(*root)?, path),
+        Action::ReadOnly { root, path } => masks::read_only(context.slot(*root)?, path),
         Action::Restrict { mount, attributes, .. } => mounts::restrict(context.slot(*mount)?, *attributes),
-        Action::Sysctl { root, path, value } => mounts::sysctl(context.slot(*root)?, path, value),
+        Action::Sysctl { root, path, value } => masks::sysctl(context.slot(*root)?, path, value),
         Action::PivotRoot { root } => mounts::pivot(context.slot(*root)?),
         Action::EmptyRoot => mounts::empty_root(),
         Action::HostName { name } => rustix::system::sethostname(name.to_bytes()),
@@ -251,6 +255,22 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
             let mount = borrow::mount(context.slot(*namespace)?, path)?;
             context.put(*into, mount)
         }
+        Action::PrivateMounts => mounts::private(),
+        Action::MountTmpfs { options, attributes, copy_up, target } => {
+            tmpfs::mount(options, *attributes, *copy_up, context.slot(target.base)?, target)
+        }
+        Action::MountByName { kind, source, flags, data, target } => {
+            old::mount((kind, source), (*flags, data), context.slot(target.base)?, target)
+        }
+        Action::Change { target, change } => {
+            mounts::change(mounts::mounted(context.slot(target.base)?, target)?.as_fd(), *change)
+        }
+        Action::Remount { target, change } => old::remount_at(context.slot(target.base)?, target, *change),
+        Action::Reconfigure { target, options } => mounts::reconfigure(context.slot(target.base)?, target, options),
+        Action::MakeNodes { root, folder, nodes } => dev::place(context.slot(*root)?, folder, nodes),
+        Action::ReadOnlyByRemount { root, path } => masks::read_only_by_remount(context.slot(*root)?, path),
+        Action::Spread { mount, change } => mounts::change(context.slot(*mount)?, *change),
+        Action::ChangeRoot { root } => mounts::change_root(context.slot(*root)?),
         Action::KeepDescriptors { keep } => enter::keep(context, keep),
         Action::Build { entry } => enter::build(context, entry),
         Action::Enter { .. } => enter::enter(context),
@@ -259,6 +279,7 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
         | Action::OpenScratch { .. }
         | Action::OpenRoot { .. }
         | Action::OpenSource { .. }
+        | Action::OpenDevice { .. }
         | Action::CreateCgroup { .. }
         | Action::FilterDevices { .. }
         | Action::DelegateCgroup { .. }

@@ -27,6 +27,8 @@ pub use plan::{Confinement, Direct, Files, Join, Plan, Request, SUBORDINATE, Str
 pub use prepare::Prepared;
 pub use sandbox::{Sandbox, Told, listener, start_at};
 pub use seccomp::seccomp_features;
-pub use step::{Action, Actor, Beneath, HookKind, IdMap, Lower, Node, Scheduling, SecurityModule, Slot, Step, Target};
+pub use step::{
+    Action, Actor, Beneath, Change, HookKind, IdMap, Lower, Node, Scheduling, SecurityModule, Slot, Step, Target,
+};
 pub use sys::{Instruction, Signals, exit_code, send_signal};
 pub use zygote::Entry;

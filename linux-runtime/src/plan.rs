@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::step::{Action, Actor, HookKind, IdMap, Slot, Step};
 
+use self::devices::Owner;
 use self::ids::Ids;
 use self::namespaces::Namespaces;
 
@@ -116,6 +117,8 @@ pub struct Direct {
     pub detached: bool,
     /// How many descriptors from 3 on the program keeps.
     pub preserve: u16,
+    /// Enter the root by chroot(2) instead of pivot_root(2).
+    pub no_pivot: bool,
 }
 
 impl Plan {
@@ -135,23 +138,33 @@ impl Plan {
         user.map_or(Ok(()), |ids| ids.check(process.user(), facts))?;
         let mut draft = Draft::new(has(LinuxNamespaceType::User), facts);
 
-        let opened = draft.open_files(&request.files, user)?;
-        let sources = draft.open_sources(spec)?;
+        let propagation = root::propagation(&linux)?;
+        let change = root::change(propagation, facts);
+        let opened = draft.open_files(&request.files, user, change, facts)?;
+        let shared = propagation.is_some_and(|(flag, _)| flag == libc::MS_SHARED) && !has(LinuxNamespaceType::User);
+        let sources = draft.open_sources(spec, mounts::Around { facts, user, namespaces: &namespaces, shared })?;
+        let owner = Owner::of(user, &namespaces);
+        let mut devices = draft.devices(spec, &linux, process, (owner, facts))?;
         let groups = draft.create_cgroups(request.group, linux.resources().as_ref(), facts)?;
         draft.filter_devices(request.group, linux.resources().as_ref(), facts)?;
         if namespaces.makes(LinuxNamespaceType::Cgroup) && mounts::may_write_cgroups(spec) {
             draft.delegate_cgroup(request.group, user.and_then(|ids| ids.user(process.user().uid())), facts)?;
         }
+        let views = draft.open_views(spec, &namespaces, &groups, (request.group, facts))?;
         let entered = draft.open_namespaces(&namespaces);
         draft.clone_child(&namespaces, &entered, user, &groups, facts);
+        draft.translate(&sources);
         let root = draft.assemble_root(opened, user, facts)?;
-        let dev = mounts::dev(spec).map(|mount| draft.make_dev(mount, &linux, process, user)).transpose()?;
         draft.oom_score(process)?;
         draft.labels(process, Actor::Child, facts)?;
         draft.enter_child(&namespaces, &groups);
-        draft.push(Actor::Child, Action::AttachRoot { root });
-        draft.mount_all(spec, &mounts::Places { root, dev, sources, groups: &groups }, facts, &namespaces)?;
-        draft.finish_root(spec, &linux, process, &namespaces, root)?;
+        let dev = draft.make_dev(&mut devices)?;
+        draft.attach_root(&request.files, root, change, facts);
+        let places = mounts::Places { root, dev, sources: &sources, views: &views, namespaces: &namespaces };
+        draft.mount_all(spec, &places, facts)?;
+        draft.place_devices(devices, root);
+        draft.finish_root(spec, &linux, process, &namespaces, root, facts)?;
+        draft.enter_root(root, request.direct.is_some_and(|direct| direct.no_pivot), propagation);
         let hooks = request.direct.is_some().then(|| draft.hooks(spec)).transpose()?.flatten();
         if has(LinuxNamespaceType::Uts) {
             draft.names(spec)?;

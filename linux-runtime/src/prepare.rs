@@ -7,14 +7,16 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chownat, fchmod, fstat, fstatfs, mkdirat, openat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fstat, fstatfs, makedev, mkdirat, openat,
+};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::cgroup;
 use crate::error::{Error, Result};
 use crate::plan::{NAMESPACE_NAMES, Plan};
-use crate::step::{Action, Actor, Slot};
+use crate::step::{Action, Actor, Change, Slot};
 use crate::sys::{self, MountAttributes};
 
 /// The file system of namespaces (linux/magic.h).
@@ -72,20 +74,11 @@ fn execute(action: &Action) -> io::Result<Option<(Slot, OwnedFd)>> {
 
 fn open(action: &Action) -> io::Result<(Slot, OwnedFd)> {
     match action {
-        Action::OpenLayer { path, into } => Ok((*into, detached(path, false)?)),
-        Action::OpenRoot { path, into } => {
-            let root = detached(path, true)?;
-            // As an overlay's: the container's devices stand in /dev, which is a mount of ours.
-            sys::mount_setattr(root.as_fd(), MountAttributes { set: sys::NODEV, ..Default::default() })?;
-            Ok((*into, root))
-        }
+        Action::OpenLayer { path, into } => Ok((*into, detached(path, false, &[Change::PRIVATE])?)),
+        Action::OpenRoot { path, changes, into } => Ok((*into, detached(path, true, changes)?)),
         Action::OpenScratch { path, owner, like, into } => Ok((*into, scratch(path, *owner, like.as_deref())?)),
-        Action::OpenSource { path, recursive, attributes, into } => {
-            let source = detached(path, *recursive)?;
-            let change = MountAttributes { set: *attributes, recursive: *recursive, ..Default::default() };
-            sys::mount_setattr(source.as_fd(), change)?;
-            Ok((*into, source))
-        }
+        Action::OpenSource { path, recursive, changes, into } => Ok((*into, detached(path, *recursive, changes)?)),
+        Action::OpenDevice { path, block, major, minor, into } => Ok((*into, device(path, (*block, *major, *minor))?)),
         Action::CreateCgroup { hierarchy, group, settings, attach, unified } => {
             let directory = cgroup::create_group(path(hierarchy), path(group), *unified, settings)?;
             cgroup::settle(&directory, settings).map_err(cgroup::Unsettled::told)?;
@@ -128,15 +121,30 @@ fn path(text: &CStr) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(text.to_bytes()))
 }
 
-/// A detached copy of the mount below `path`: what happens to the caller's mounts later does not concern it.
-fn detached(path: &CStr, recursive: bool) -> io::Result<OwnedFd> {
+/// A detached copy of the mount below `path`: what happens to the caller's mounts later does not concern it. A copy of a
+/// shared mount is its peer, so that what a guest mounts would show on the host, until it is changed.
+fn detached(path: &CStr, recursive: bool, changes: &[Change]) -> io::Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
     let tree = open_tree(CWD, path, flags)?;
-    // A copy of a shared mount is shared as well: what the guest mounts would show on the host.
-    let private = MountAttributes { propagation: libc::MS_PRIVATE, recursive, ..Default::default() };
-    sys::mount_setattr(tree.as_fd(), private)?;
+    for Change { set, clear, propagation, recursive } in changes.iter().copied() {
+        let change = MountAttributes { set, clear, propagation, recursive, ..Default::default() };
+        sys::mount_setattr(tree.as_fd(), change)?;
+    }
     Ok(tree)
+}
+
+/// The host's node of a device, which must be that device.
+fn device(path: &CStr, (block, major, minor): (bool, u32, u32)) -> io::Result<OwnedFd> {
+    let node = detached(path, false, &[])?;
+    let stat = fstat(&node)?;
+    let kind = if block { FileType::BlockDevice } else { FileType::CharacterDevice };
+    if FileType::from_raw_mode(stat.st_mode) == kind && stat.st_rdev == makedev(major, minor) {
+        return Ok(node);
+    }
+    let (kind, seen) = (if block { "block" } else { "character" }, path.to_string_lossy());
+    let sentence = format!("`{seen}` is not the {kind} device {major}:{minor} here");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, sentence))
 }
 
 /// `upper` and `work`; `upper` has the mode of the topmost layer, since the merged root has that of `upper`.
@@ -163,7 +171,7 @@ fn scratch(path: &CStr, owner: u32, like: Option<&CStr>) -> io::Result<OwnedFd> 
             fchmod(openat(&folder, name, flags, Mode::empty())?, Mode::from_raw_mode(mode))?;
         }
     }
-    detached(path, false)
+    detached(path, false, &[Change::PRIVATE])
 }
 
 /// What the child attaches itself by: the directory on v2, the `tasks` file on v1.

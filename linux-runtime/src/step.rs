@@ -52,6 +52,27 @@ pub struct IdMap {
     pub count: u32,
 }
 
+/// What changes about a mount.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// `MOUNT_ATTR_*`.
+    pub set: u64,
+    pub clear: u64,
+    /// `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED` or `MS_UNBINDABLE`; 0 leaves it as it is.
+    pub propagation: u64,
+    /// Also of what is mounted below it.
+    pub recursive: bool,
+}
+
+impl Change {
+    /// Mounts that nothing spreads from or to.
+    pub(crate) const PRIVATE: Change = Change { set: 0, clear: 0, propagation: libc::MS_PRIVATE, recursive: true };
+
+    pub(crate) fn is_none(&self) -> bool {
+        (self.set, self.clear, self.propagation) == (0, 0, 0)
+    }
+}
+
 /// Where a lower directory's mounts stand when the overlay is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lower {
@@ -70,9 +91,9 @@ pub enum Action {
     /// The container's own folder with `upper` and `work` in it, owned by `owner`, as a detached clone.
     OpenScratch { path: CString, owner: u32, like: Option<CString>, into: Slot },
     /// A ready root file system as a detached clone.
-    OpenRoot { path: CString, into: Slot },
+    OpenRoot { path: CString, changes: Vec<Change>, into: Slot },
     /// A bind source as a detached clone.
-    OpenSource { path: CString, recursive: bool, attributes: u64, into: Slot },
+    OpenSource { path: CString, recursive: bool, changes: Vec<Change>, into: Slot },
     /// One cgroup directory with its limits.
     CreateCgroup { hierarchy: CString, group: CString, settings: Vec<Setting>, attach: Slot, unified: bool },
     /// Which devices a v2 group may open, as a program of eBPF: there the controller of v1 is none (Linux 4.15).
@@ -100,7 +121,7 @@ pub enum Action {
     /// A mount namespace of the helper's own.
     OwnMounts,
     /// Gives a layer's detached clone the translated owners.
-    TranslateOwners { mount: Slot, user_namespace: Slot },
+    TranslateOwners { mount: Slot, user_namespace: Slot, recursive: bool },
     /// The root from layers.
     Overlay { lower: Vec<Slot>, scratch: Slot, place: Lower, into: Slot },
     /// A /dev of our own: tmpfs, default nodes, links.
@@ -125,8 +146,6 @@ pub enum Action {
         target: Target,
         into: Option<Slot>,
     },
-    /// The host's /sys, where sysfs itself cannot be mounted (host network under a user namespace).
-    BindSys { attributes: u64, target: Target },
     /// A descriptor's tree: a bind source or a prepared mount.
     Attach { mount: Slot, target: Target },
     /// A directory that is made if it is missing, while the root can still be written.
@@ -242,6 +261,30 @@ pub enum Action {
     IoPriority { value: u16 },
     /// Host: a v2 group becomes a user's, who may make groups below it.
     DelegateCgroup { hierarchy: CString, group: CString, owner: u32 },
+    /// Host: the host's own node of a device, verified to be that device, as a detached clone.
+    OpenDevice { path: CString, block: bool, major: u32, minor: u32, into: Slot },
+    /// Child: cuts its mount namespace off from the one it is a copy of: nothing of what follows spreads to the host.
+    PrivateMounts,
+    /// Child: a tmpfs that has the mode of the directory it covers unless its options say otherwise, and its content if
+    /// that is asked.
+    MountTmpfs { options: Vec<(CString, Option<CString>)>, attributes: u64, copy_up: bool, target: Target },
+    /// Child: a file system by mount(2), for what fsconfig(2) does not know: `iversion`, `silent`, values of more than 255
+    /// bytes.
+    MountByName { kind: CString, source: CString, flags: u64, data: CString, target: Target },
+    /// Child: changes what is mounted at a place (Linux 5.12).
+    Change { target: Target, change: Change },
+    /// Child: the same by mount(2).
+    Remount { target: Target, change: Change },
+    /// Child: other options for a file system that is mounted.
+    Reconfigure { target: Target, options: Vec<(CString, Option<CString>)> },
+    /// Child: nodes and links in a directory of the root, where there is no /dev of ours.
+    MakeNodes { root: Slot, folder: Beneath, nodes: Vec<Node> },
+    /// Child: `ReadOnly` by mount(2), for kernels before 5.12.
+    ReadOnlyByRemount { root: Slot, path: Beneath },
+    /// Child: how mounts below the finished root spread between mount namespaces.
+    Spread { mount: Slot, change: Change },
+    /// Child: enters the root by chroot(2), where the host's is none that pivot_root(2) could put away (an initramfs).
+    ChangeRoot { root: Slot },
 }
 
 /// Which hooks of the specification a process runs inside the container (config.md, "POSIX-platform Hooks").
@@ -335,9 +378,51 @@ impl Node {
             | Node::File { name } => name,
         }
     }
+
+    /// The same by another name.
+    pub(crate) fn named(mut self, new: CString) -> Node {
+        match &mut self {
+            Node::Character { name, .. }
+            | Node::Block { name, .. }
+            | Node::Fifo { name, .. }
+            | Node::Link { name, .. }
+            | Node::Directory { name }
+            | Node::File { name } => *name = new,
+        }
+        self
+    }
+
+    /// The same with other owners.
+    pub(crate) fn owned(mut self, other: impl Fn(u32, u32) -> Option<(u32, u32)>) -> Option<Node> {
+        if let Node::Character { uid, gid, .. } | Node::Block { uid, gid, .. } | Node::Fifo { uid, gid, .. } = &mut self
+        {
+            (*uid, *gid) = other(*uid, *gid)?;
+        }
+        Some(self)
+    }
+
+    /// Whether it is a block device, and its major and minor number.
+    pub(crate) fn numbers(&self) -> Option<(bool, u32, u32)> {
+        match self {
+            Node::Character { major, minor, .. } => Some((false, *major, *minor)),
+            Node::Block { major, minor, .. } => Some((true, *major, *minor)),
+            _ => None,
+        }
+    }
+}
+
+impl Step {
+    pub(crate) fn makes_process(&self) -> bool {
+        matches!(self.action, Action::Fork { .. } | Action::Clone { .. })
+    }
 }
 
 impl Beneath {
+    /// The root itself.
+    pub(crate) fn root() -> Beneath {
+        Beneath { prefixes: Vec::new(), names: Vec::new() }
+    }
+
     /// The components of a path that begins at the root; `.` and empty ones vanish, `..` stops at the root.
     pub(crate) fn new(path: &str) -> Result<Beneath, std::ffi::NulError> {
         let mut names: Vec<&str> = Vec::new();

@@ -26,7 +26,10 @@ pub(crate) use filter::{knows_filter_flag, load_filter, load_filter_with_listene
 pub(crate) use groups::set_groups;
 pub(crate) use keyring::{join_session_keyring, let_user_search};
 pub(crate) use loopback::loopback_up;
-pub(crate) use mount::{IDMAP, MountAttributes, NODEV, NOEXEC, NOSUID, RDONLY, mount_setattr};
+pub(crate) use mount::{
+    ATIME, IDMAP, MountAttributes, NOATIME, NODEV, NODIRATIME, NOEXEC, NOSUID, NOSYMFOLLOW, OLD_FLAGS, RDONLY,
+    STRICTATIME, mount_setattr,
+};
 pub(crate) use namespaces::{namespace_kind, unshare};
 pub(crate) use process::{
     close_number, cwd_is_reachable, exit_now, kept, leak, place, ptsname_free_peer, seal_descriptors, seal_or_close,

@@ -24,6 +24,7 @@ fn facts(hierarchies: Vec<Hierarchy>) -> Facts {
         capabilities: u64::MAX,
         apparmor: false,
         selinux: false,
+        devices: true,
     }
 }
 

@@ -21,6 +21,7 @@ fn root() -> Facts {
         capabilities: (1 << 41) - 1,
         apparmor: false,
         selinux: false,
+        devices: true,
     }
 }
 

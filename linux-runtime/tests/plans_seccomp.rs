@@ -26,6 +26,7 @@ fn plan(no_new_privileges: bool, seccomp: Value) -> String {
         overlay: None,
         apparmor: false,
         selinux: false,
+        devices: true,
         capabilities: u64::MAX,
         cgroups: Layout { hierarchies: Vec::new() },
     };

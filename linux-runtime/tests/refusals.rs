@@ -22,6 +22,7 @@ fn facts(unified: bool) -> Facts {
         capabilities: u64::MAX,
         apparmor: false,
         selinux: false,
+        devices: true,
     }
 }
 
@@ -63,7 +64,6 @@ fn refusal(pointer: &str, value: Value) -> Result<Plan, String> {
 #[test]
 fn a_field_without_an_executor_is_refused_by_its_name() {
     let hook = json!([{ "path": "/bin/true" }]);
-    let map = json!([{ "containerID": 0, "hostID": 1, "size": 1 }]);
     let cases = [
         ("/vm", json!({ "kernel": { "path": "/vmlinuz" } }), "vm"),
         ("/hooks/prestart", hook.clone(), "hooks.prestart"),
@@ -76,11 +76,6 @@ fn a_field_without_an_executor_is_refused_by_its_name() {
         ("/linux/mountLabel", json!("system_u:object_r:container_file_t:s0"), "linux.mountLabel"),
         ("/linux/intelRdt", json!({ "closID": "a" }), "linux.intelRdt"),
         ("/linux/netDevices", json!({ "eth0": { "name": "eth1" } }), "linux.netDevices"),
-        (
-            "/mounts",
-            json!([{ "destination": "/data", "type": "bind", "source": "/srv", "uidMappings": map }]),
-            "mounts.uidMappings",
-        ),
     ];
     for (pointer, value, name) in cases {
         let said = refusal(pointer, value).map(|plan| plan.to_string());
@@ -90,13 +85,8 @@ fn a_field_without_an_executor_is_refused_by_its_name() {
 
 #[test]
 fn a_value_without_an_executor_is_refused_in_a_sentence() {
-    let bind = |option: &str| json!([{ "destination": "/d", "type": "bind", "source": "/s", "options": [option] }]);
     let cases = [
         ("/ociVersion", json!("2.0.0"), "version `2.0.0` of the runtime specification is not known here"),
-        ("/linux/rootfsPropagation", json!("shared"), "`linux.rootfsPropagation` `shared` is not supported yet"),
-        ("/linux/rootfsPropagation", json!("slave"), "`linux.rootfsPropagation` `slave` is not supported yet"),
-        ("/mounts", bind("rslave"), "mount option `rslave`: only private mounts are supported yet"),
-        ("/mounts", bind("idmap"), "mount option `idmap` of the bind mount at `/d` is unknown"),
         (
             "/linux/namespaces",
             json!([{ "type": "user" }]),
@@ -143,13 +133,6 @@ fn what_asks_for_nothing_is_accepted() {
     for (pointer, value) in cases {
         refusal(pointer, value).unwrap();
     }
-}
-
-#[test]
-fn a_root_of_layers_may_be_called_a_slave_since_it_has_no_master() {
-    let layers = ["/layers/a".into()];
-    let files = Files::Layers { lower: &layers, scratch: Path::new("/c/scratch") };
-    lower(&spec_with("/linux/rootfsPropagation", json!("rslave")), files, None, true).unwrap();
 }
 
 #[test]

@@ -295,8 +295,14 @@ fn shared_memory(record: &Record, joined: Joined, all: &mut Vec<Mount>) -> Resul
     Ok(())
 }
 
+/// What is said of a recursive bind mount goes for what is mounted below its source as well.
 fn bind(source: &str, target: &str, options: &[&str]) -> Result<Mount> {
-    mount("bind", source, target, options)
+    let mut all = options.to_vec();
+    if options.contains(&"rbind") {
+        let below = [("ro", "rro"), ("nosuid", "rnosuid"), ("nodev", "rnodev"), ("noexec", "rnoexec")];
+        all.extend(below.iter().filter(|(own, _)| options.contains(own)).map(|(_, below)| *below));
+    }
+    mount("bind", source, target, &all)
 }
 
 fn mount(kind: &str, source: &str, target: &str, options: &[&str]) -> Result<Mount> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use proa_linux::{Direct, Facts, Files, Plan, Request, Streams, read_container};
 
 /// A config.json larger than this is nobody's.
@@ -30,7 +30,13 @@ impl Bundle {
             bail!("read `{}`: it is larger than {LARGEST} bytes", path.display());
         }
         let text = fs::read(&path).with_context(read)?;
-        let (spec, warnings) = read_container(&text).with_context(read)?;
+        let (mut spec, warnings) = read_container(&text).with_context(read)?;
+        // Relative sources of bind mounts are the bundle's (config.md, "Mounts"); of others they are mere names.
+        for mount in spec.mounts_mut().iter_mut().flatten() {
+            if let Some(source) = mount.source().clone().filter(|source| source.is_relative() && is_bind(mount)) {
+                mount.set_source(Some(folder.join(source)));
+            }
+        }
         Ok(Bundle { folder, text, spec, warnings })
     }
 
@@ -41,6 +47,11 @@ impl Bundle {
     }
 }
 
+fn is_bind(mount: &Mount) -> bool {
+    let words = mount.options().iter().flatten();
+    mount.typ().as_deref() == Some("bind") || words.into_iter().any(|word| word == "bind" || word == "rbind")
+}
+
 /// How a plan is made besides what the specification says.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Manner<'a> {
@@ -49,6 +60,7 @@ pub(super) struct Manner<'a> {
     pub(super) preserve: u16,
     /// The session keyring's name.
     pub(super) keyring: Option<&'a str>,
+    pub(super) no_pivot: bool,
 }
 
 /// The plan of a container: its root as it is, the caller's own streams or a terminal.
@@ -61,7 +73,7 @@ pub(super) fn lower(spec: &Spec, root: &Path, manner: Manner<'_>, facts: &Facts)
         default_filter: false,
         init: false,
         keyring: manner.keyring,
-        direct: Some(Direct { detached: manner.detached, preserve: manner.preserve }),
+        direct: Some(Direct { detached: manner.detached, preserve: manner.preserve, no_pivot: manner.no_pivot }),
     };
     Ok(Plan::new(spec, &request, facts)?)
 }

@@ -106,6 +106,7 @@ impl Making<'_> {
             detached: self.detached,
             preserve: preserved(self.options),
             keyring: keyring.as_deref(),
+            no_pivot: self.options.no_pivot,
         };
         let (spec, sockets) = (&self.bundle.spec, sockets::count());
         let announced = (sockets > 0).then(|| sockets::announce(spec, sockets));

@@ -60,7 +60,7 @@ fn lower(container: &Container, spec: &Spec, process: &Process, options: &Exec, 
         in_user: container.identity.user_namespace,
         linux: spec.linux().as_ref(),
         keyring: container.identity.keyring.as_deref(),
-        direct: Some(Direct { detached: false, preserve: options.preserve_fds }),
+        direct: Some(Direct { detached: false, preserve: options.preserve_fds, no_pivot: false }),
     };
     Ok(Plan::join(process, &join, facts)?)
 }

@@ -11,7 +11,7 @@ use super::group::Group;
 pub(super) fn plan(bundle: &Path) -> Result<()> {
     let bundle = Bundle::load(bundle)?;
     let group = Group::planned(&bundle.spec, "plan")?;
-    let manner = Manner { group: &group, detached: true, preserve: 0, keyring: Some("_ses.plan") };
+    let manner = Manner { group: &group, detached: true, preserve: 0, keyring: Some("_ses.plan"), no_pivot: false };
     print!("{}", bundle::lower(&bundle.spec, &bundle.root()?, manner, &Facts::assumed())?);
     Ok(())
 }

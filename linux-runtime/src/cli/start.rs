@@ -29,7 +29,7 @@ pub(super) fn start(global: &Global, id: &str) -> Result<()> {
     let again = || {
         let group = &container.identity.group.path;
         let keyring = container.identity.keyring.as_deref();
-        let manner = Manner { group, detached: true, preserve: 0, keyring };
+        let manner = Manner { group, detached: true, preserve: 0, keyring, no_pivot: false };
         bundle::lower(&spec, &container.identity.rootfs, manner, &facts)
     };
     let started = start_at(folder.as_fd(), START, || again().map_err(|error| error.downcast().unwrap_or_else(lost)));

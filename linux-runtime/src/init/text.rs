@@ -15,6 +15,12 @@ impl<const N: usize> Text<N> {
         Text { bytes: [0; N], length: 0 }
     }
 
+    pub(super) fn of(text: &[u8]) -> Result<Text<N>> {
+        let mut copy = Text::new();
+        copy.push(text)?;
+        Ok(copy)
+    }
+
     pub(super) fn push(&mut self, text: &[u8]) -> Result<&mut Text<N>> {
         let end = self.length + text.len();
         if end >= N {
@@ -26,13 +32,23 @@ impl<const N: usize> Text<N> {
     }
 
     pub(super) fn number(&mut self, number: u32) -> Result<&mut Text<N>> {
-        let mut digits = [0; 10];
+        self.digits(number, 10)
+    }
+
+    /// As modes are written.
+    pub(super) fn octal(&mut self, number: u32) -> Result<&mut Text<N>> {
+        self.digits(number, 8)
+    }
+
+    fn digits(&mut self, number: u32, base: u32) -> Result<&mut Text<N>> {
+        // As many as 32 bits have in base 8.
+        let mut digits = [0; 11];
         let mut at = digits.len();
         let mut rest = number;
         loop {
             at -= 1;
-            digits[at] = b'0' + (rest % 10) as u8;
-            rest /= 10;
+            digits[at] = b'0' + (rest % base) as u8;
+            rest /= base;
             if rest == 0 {
                 break;
             }

@@ -23,7 +23,7 @@ impl Draft {
         }
         let create = self.inside(HookKind::CreateContainer, hooks.create_container())?;
         before.extend(create);
-        let enters = |step: &Step| matches!(step.action, Action::PivotRoot { .. });
+        let enters = |step: &Step| matches!(step.action, Action::PivotRoot { .. } | Action::ChangeRoot { .. });
         let at = self.steps.iter().position(enters).unwrap_or(self.steps.len());
         self.steps.splice(at..at, before.into_iter().map(|action| Step { actor: Actor::Child, action }));
         let start = self.inside(HookKind::StartContainer, hooks.start_container())?;

@@ -61,6 +61,11 @@ impl Ids {
         outside(&self.uids, uid)
     }
 
+    /// Whom a user and a group are outside.
+    pub(super) fn outside(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        Some((outside(&self.uids, uid)?, outside(&self.gids, gid)?))
+    }
+
     /// Who may write these maps: whoever may change to any id, or somebody for whom they are only his own.
     pub(super) fn writer(&self, facts: &Facts) -> Writer {
         let own = |maps: &[IdMap], id: u32| matches!(maps, [IdMap { outside, count: 1, .. }] if *outside == id);

@@ -4,38 +4,155 @@ use std::ffi::CString;
 
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 
-use super::cgroups::Groups;
 use super::namespaces::Namespaces;
-use super::{Draft, c_path, c_string, refused};
+use super::{Draft, c_string};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
-use crate::step::{Action, Actor, Beneath, Slot, Target};
+use crate::step::{Action, Actor, Beneath, Change, Slot, Target};
 use crate::sys;
+
+mod binds;
+mod cgroups;
+mod options;
+
+pub(super) use binds::{Around, Source};
+pub(super) use cgroups::View;
+pub(super) use options::{Options, PROPAGATION};
 
 /// What the mounts refer to.
 #[derive(Debug)]
 pub(super) struct Places<'a> {
     pub(super) root: Slot,
-    pub(super) dev: Option<Slot>,
+    /// The /dev of ours, and which of the mounts it is.
+    pub(super) dev: Option<(usize, Slot)>,
     /// One for each bind mount, in the specification's order.
-    pub(super) sources: Vec<Slot>,
-    pub(super) groups: &'a Groups,
+    pub(super) sources: &'a [Source],
+    /// One for each hierarchy of v1 that the container is in.
+    pub(super) views: &'a [View],
+    pub(super) namespaces: &'a Namespaces,
 }
 
-/// A mount's options, sorted by who understands them.
-#[derive(Debug, Default)]
-pub(super) struct Options {
-    /// `MOUNT_ATTR_*`.
-    pub(super) attributes: u64,
-    /// For the file system itself.
-    pub(super) data: Vec<(CString, Option<CString>)>,
-    pub(super) bind: bool,
-    pub(super) recursive: bool,
-}
+/// What a bind or anything else may cover below /proc: files that lxcfs fills, and others that harm nobody, as runc has it.
+const BELOW_PROC: [&str; 11] = [
+    "cpuinfo",
+    "diskstats",
+    "meminfo",
+    "stat",
+    "swaps",
+    "uptime",
+    "loadavg",
+    "slabinfo",
+    "net/dev",
+    "sys/kernel/ns_last_pid",
+    "sys/crypto/fips_enabled",
+];
 
-/// The mount that makes /dev, if the specification has it.
-pub(super) fn dev(spec: &Spec) -> Option<&Mount> {
-    spec.mounts().iter().flatten().find(|mount| is_dev(mount))
+impl Draft {
+    pub(super) fn mount_all(&mut self, spec: &Spec, at: &Places<'_>, facts: &Facts) -> Result<()> {
+        let mut sources = at.sources.iter();
+        for (number, mount) in spec.mounts().iter().flatten().enumerate() {
+            let options = Options::parse(mount)?;
+            let target = target(mount, at.root)?;
+            below_proc(mount, &options, &target.path)?;
+            if options.remount {
+                self.change(&options, target, facts)?;
+            } else if options.bind || hosts(mount, at.namespaces, facts).is_some() {
+                let source = sources.next().ok_or_else(|| Error::Plan("a bind mount lost its source".into()))?;
+                self.push(Actor::Child, Action::Attach { mount: source.mount, target: target.clone() });
+                for change in source.late.iter().copied() {
+                    self.push(Actor::Child, Action::Remount { target: target.clone(), change });
+                }
+            } else if let Some((_, dev)) = at.dev.filter(|(dev, _)| *dev == number) {
+                self.push(Actor::Child, Action::Attach { mount: dev, target: target.clone() });
+                self.spread(&options, target, facts);
+            } else {
+                self.file_system(mount, &options, at, target.clone(), facts)?;
+                self.spread(&options, target, facts);
+            }
+        }
+        Ok(())
+    }
+
+    /// A file system by its type.
+    fn file_system(
+        &mut self,
+        mount: &Mount,
+        options: &Options,
+        at: &Places<'_>,
+        target: Target,
+        facts: &Facts,
+    ) -> Result<()> {
+        let attributes = options.attributes();
+        match mount.typ().as_deref().unwrap_or("none") {
+            "none" | "" => {
+                let destination = mount.destination().display();
+                return Err(Error::Plan(format!("mount at `{destination}` has no type and is no bind mount")));
+            }
+            "cgroup" => self.cgroup_view(at, options, target, facts)?,
+            "cgroup2" => self.unified_view(cgroups::HIDDEN | attributes, target)?,
+            kind if options.is_old() => {
+                let (kind, source) = (c_string(kind, "a file system")?, source(mount)?);
+                let (flags, data) = options.old()?;
+                self.push(Actor::Child, Action::MountByName { kind, source, flags, data, target });
+            }
+            "tmpfs" if options.copy_up || !options.data.iter().any(|(key, _)| key.as_bytes() == b"mode") => {
+                let copy_up = options.copy_up;
+                let options = options.configuration()?;
+                self.push(Actor::Child, Action::MountTmpfs { options, attributes, copy_up, target });
+            }
+            kind => {
+                let mut configuration = options.configuration()?;
+                if !["proc", "sysfs", "tmpfs", "devpts", "mqueue"].contains(&kind) {
+                    // On a disk: which one, and that it is not to be written at all.
+                    configuration.insert(0, (c_string("source", "an option")?, Some(source(mount)?)));
+                    if attributes & sys::RDONLY != 0 {
+                        configuration.push((c_string("ro", "an option")?, None));
+                    }
+                }
+                let (kind, options) = (c_string(kind, "a file system")?, configuration);
+                self.push(Actor::Child, Action::Mount { kind, options, attributes, target, into: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// `remount`: what is mounted there already becomes different.
+    fn change(&mut self, options: &Options, target: Target, facts: &Facts) -> Result<()> {
+        let configuration = options.configuration()?;
+        if !options.bind && !configuration.is_empty() {
+            self.push(Actor::Child, Action::Reconfigure { target: target.clone(), options: configuration });
+        }
+        let (own, all) = (options.own, options.all);
+        let own = Change { set: own.set, clear: own.clear, ..Default::default() };
+        let all = Change { set: all.set, clear: all.clear, recursive: true, ..Default::default() };
+        for change in [own, all].into_iter().chain(options.spread()).filter(|change| !change.is_none()) {
+            self.push_change(target.clone(), change, facts);
+        }
+        Ok(())
+    }
+
+    fn spread(&mut self, options: &Options, target: Target, facts: &Facts) {
+        if let Some(change) = options.spread() {
+            self.push_change(target, change, facts);
+        }
+    }
+
+    pub(super) fn push_change(&mut self, target: Target, change: Change, facts: &Facts) {
+        let by_attributes = facts.changes_mounts();
+        let action = if by_attributes { Action::Change { target, change } } else { Action::Remount { target, change } };
+        self.push(Actor::Child, action);
+    }
+
+    /// Attributes for a mount of ours.
+    pub(super) fn restrict(&mut self, mount: Slot, path: Beneath, attributes: u64, facts: &Facts) {
+        if facts.changes_mounts() {
+            self.push(Actor::Child, Action::Restrict { mount, path, attributes });
+            return;
+        }
+        let target = Target { base: mount, path: Beneath::root(), no_symlinks: true };
+        let change = Change { set: attributes, ..Default::default() };
+        self.push(Actor::Child, Action::Remount { target, change });
+    }
 }
 
 /// Whether the container gets its cgroup to write to, as the specification has it ("Cgroup ownership").
@@ -48,180 +165,21 @@ pub(super) fn may_write_cgroups(spec: &Spec) -> bool {
     spec.mounts().iter().flatten().any(writable)
 }
 
-fn is_dev(mount: &Mount) -> bool {
-    mount.destination().as_os_str() == "/dev" && mount.typ().as_deref() == Some("tmpfs")
-}
-
-impl Options {
-    pub(super) fn parse(mount: &Mount) -> Result<Options> {
-        refused::mount(mount)?;
-        let mut options = Options::default();
-        for option in mount.options().iter().flatten() {
-            options.take(option)?;
-        }
-        if mount.typ().as_deref() == Some("bind") {
-            options.bind = true;
-        }
-        if let Some((option, _)) = options.data.first().filter(|_| options.bind) {
-            let (option, destination) = (option.to_string_lossy(), mount.destination().display());
-            return Err(Error::Plan(format!(
-                "mount option `{option}` of the bind mount at `{destination}` is unknown"
-            )));
-        }
-        Ok(options)
-    }
-
-    fn take(&mut self, option: &str) -> Result<()> {
-        match option {
-            "ro" => self.attributes |= sys::RDONLY,
-            "nosuid" => self.attributes |= sys::NOSUID,
-            "nodev" => self.attributes |= sys::NODEV,
-            "noexec" => self.attributes |= sys::NOEXEC,
-            "noatime" => self.attributes |= libc::MOUNT_ATTR_NOATIME,
-            "strictatime" => self.attributes |= libc::MOUNT_ATTR_STRICTATIME,
-            "nodiratime" => self.attributes |= libc::MOUNT_ATTR_NODIRATIME,
-            "bind" => self.bind = true,
-            "rbind" => (self.bind, self.recursive) = (true, true),
-            // The last word counts, as in mount(8).
-            "rw" => self.attributes &= !sys::RDONLY,
-            "suid" => self.attributes &= !sys::NOSUID,
-            "dev" => self.attributes &= !sys::NODEV,
-            "exec" => self.attributes &= !sys::NOEXEC,
-            "atime" => self.attributes &= !libc::MOUNT_ATTR_NOATIME,
-            "diratime" => self.attributes &= !libc::MOUNT_ATTR_NODIRATIME,
-            // The defaults; every mount of ours is private from the start.
-            "relatime" | "nostrictatime" | "defaults" | "private" | "rprivate" => {}
-            "shared" | "rshared" | "slave" | "rslave" | "unbindable" | "runbindable" => {
-                return Err(Error::Plan(format!("mount option `{option}`: only private mounts are supported yet")));
-            }
-            data => {
-                let (key, value) = match data.split_once('=') {
-                    Some((key, value)) => (key, Some(c_string(value, "a mount option")?)),
-                    None => (data, None),
-                };
-                self.data.push((c_string(key, "a mount option")?, value));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Draft {
-    pub(super) fn open_sources(&mut self, spec: &Spec) -> Result<Vec<Slot>> {
-        let mut sources = Vec::new();
-        for mount in spec.mounts().iter().flatten() {
-            let options = Options::parse(mount)?;
-            if !options.bind {
-                continue;
-            }
-            let destination = mount.destination().display();
-            let source = mount.source().as_ref();
-            let source = source.ok_or_else(|| Error::Plan(format!("bind mount at `{destination}` has no source")))?;
-            let into = self.slot();
-            if let Some((namespace, path)) = elsewhere(source)? {
-                let opened = self.slot();
-                self.push(
-                    Actor::Host,
-                    Action::OpenNamespace { path: namespace, kind: LinuxNamespaceType::Mount as u64, into: opened },
-                );
-                self.borrows.push(Action::BorrowMount { namespace: opened, path, into });
-                sources.push(into);
-                continue;
-            }
-            let (recursive, attributes) = (options.recursive, options.attributes);
-            self.push(Actor::Host, Action::OpenSource { path: c_path(source)?, recursive, attributes, into });
-            sources.push(into);
-        }
-        Ok(sources)
-    }
-
-    pub(super) fn mount_all(
-        &mut self,
-        spec: &Spec,
-        at: &Places<'_>,
-        facts: &Facts,
-        namespaces: &Namespaces,
-    ) -> Result<()> {
-        let mut sources = at.sources.iter();
-        for mount in spec.mounts().iter().flatten() {
-            let options = Options::parse(mount)?;
-            let target = target(mount, at.root)?;
-            if options.bind {
-                let source = sources.next().ok_or_else(|| Error::Plan("a bind mount lost its source".into()))?;
-                self.push(Actor::Child, Action::Attach { mount: *source, target });
-                continue;
-            }
-            match mount.typ().as_deref().unwrap_or("none") {
-                "tmpfs" if is_dev(mount) => {
-                    let dev = at.dev.ok_or_else(|| Error::Plan("/dev was not made".into()))?;
-                    self.push(Actor::Child, Action::Attach { mount: dev, target });
-                }
-                "cgroup" | "cgroup2" => self.cgroup_view(at.groups, &options, target, facts)?,
-                "sysfs" if !may_mount_sysfs(namespaces) => {
-                    self.push(Actor::Child, Action::BindSys { attributes: options.attributes, target });
-                }
-                kind @ ("proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue") => {
-                    let (attributes, options) = (options.attributes, options.data);
-                    let kind = c_string(kind, "a file system")?;
-                    self.push(Actor::Child, Action::Mount { kind, options, attributes, target, into: None });
-                }
-                other => {
-                    let destination = mount.destination().display();
-                    return Err(Error::Plan(format!("mount of type `{other}` at `{destination}` is not supported")));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The container's own groups, read-only: one mount on v2, one for each joined hierarchy on v1.
-    fn cgroup_view(&mut self, groups: &Groups, options: &Options, target: Target, facts: &Facts) -> Result<()> {
-        let hidden = sys::NOSUID | sys::NODEV | sys::NOEXEC;
-        let attributes = hidden | options.attributes;
-        let pure = facts.cgroups.hierarchies.iter().all(|one| one.unified || one.controllers.is_empty());
-        if groups.unified.is_some() && groups.tasks.is_empty() && pure {
-            let kind = c_string("cgroup2", "a file system")?;
-            self.push(Actor::Child, Action::Mount { kind, options: Vec::new(), attributes, target, into: None });
-            return Ok(());
-        }
-        let tree = self.slot();
-        let path = target.path.clone();
-        let mode = (c_string("mode", "an option")?, Some(c_string("755", "an option")?));
-        let kind = c_string("tmpfs", "a file system")?;
-        let action = Action::Mount { kind, options: vec![mode], attributes: hidden, target, into: Some(tree) };
-        self.push(Actor::Child, action);
-        for (_, name, controllers) in &groups.tasks {
-            let path = Beneath::new(name).map_err(|_| Error::Nul { what: "a controller" })?;
-            let flags = controllers.iter().map(|name| Ok((c_string(name.as_str(), "a controller")?, None)));
-            let options = flags.collect::<Result<_>>()?;
-            let target = Target { base: tree, path, no_symlinks: true };
-            let kind = c_string("cgroup", "a file system")?;
-            self.push(Actor::Child, Action::Mount { kind, options, attributes, target, into: None });
-        }
-        if options.attributes & sys::RDONLY != 0 {
-            self.push(Actor::Child, Action::Restrict { mount: tree, path, attributes: sys::RDONLY });
-        }
-        Ok(())
-    }
-}
-
-/// What `/proc/PID/root/dev/shm` means: the mount namespace of another process, and the place in it. The kernel copies no
-/// mount of another namespace by such a name, and shared memory is the one thing that sandboxes share so.
-fn elsewhere(source: &std::path::Path) -> Result<Option<(CString, Beneath)>> {
-    let text = source.to_string_lossy();
-    let Some((pid, path)) = text.strip_prefix("/proc/").and_then(|rest| rest.split_once("/root/")) else {
-        return Ok(None);
+/// Where the host has a file system that a user namespace cannot mount, because it shows a namespace whose owner the
+/// container is not: the host's own is what it would see.
+fn hosts(mount: &Mount, namespaces: &Namespaces, facts: &Facts) -> Option<&'static str> {
+    use LinuxNamespaceType::{Cgroup, Ipc, Network, Pid, User};
+    let (path, kind) = match mount.typ().as_deref()? {
+        "proc" => ("/proc", Pid),
+        "sysfs" => ("/sys", Network),
+        "mqueue" => ("/dev/mqueue", Ipc),
+        "cgroup" | "cgroup2" if cgroups::is_pure(facts) => ("/sys/fs/cgroup", Cgroup),
+        _ => return None,
     };
-    if path != "dev/shm" || pid.is_empty() || !pid.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Ok(None);
-    }
-    let path = Beneath::new(path).map_err(|_| Error::Nul { what: "a path" })?;
-    Ok(Some((c_string(format!("/proc/{pid}/ns/mnt"), "a path")?, path)))
-}
-
-/// The kernel mounts sysfs only for the owner of the network namespace it shows.
-fn may_mount_sysfs(namespaces: &Namespaces) -> bool {
-    !namespaces.has(LinuxNamespaceType::User) || namespaces.makes(LinuxNamespaceType::Network)
+    // Somebody else's network belongs to this user namespace or not: nobody has told. The others are asked for by name, and
+    // the host's would be the wrong ones.
+    let own = if kind == Network { namespaces.makes(kind) } else { namespaces.has(kind) };
+    (namespaces.has(User) && !own).then_some(path)
 }
 
 fn target(mount: &Mount, root: Slot) -> Result<Target> {
@@ -234,4 +192,29 @@ fn target(mount: &Mount, root: Slot) -> Result<Target> {
     // Kernel file systems must stand where they are called to stand, whatever the image makes of the name.
     let no_symlinks = [&b"proc"[..], b"sys", b"dev"].contains(&first);
     Ok(Target { base: root, path, no_symlinks })
+}
+
+/// On /proc stands procfs, and what is in it is covered by nothing that could make a program believe it wrote to the kernel
+/// or read from it (CVE-2019-16884, CVE-2023-28642). That a bind mount on /proc is procfs is seen when it is attached.
+fn below_proc(mount: &Mount, options: &Options, path: &Beneath) -> Result<()> {
+    let whole = path.to_string();
+    let destination = mount.destination().display();
+    if whole == "/proc" {
+        return match options.bind || options.remount || mount.typ().as_deref() == Some("proc") {
+            true => Ok(()),
+            false => Err(Error::Plan(format!("mount at `{destination}`: on /proc stands procfs alone"))),
+        };
+    }
+    match whole.strip_prefix("/proc/") {
+        Some(file) if !options.remount && !BELOW_PROC.contains(&file) => Err(Error::Plan(format!(
+            "mount at `{destination}`: nothing is mounted inside /proc but what lxcfs provides"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The device or whatever the file system takes for one.
+fn source(mount: &Mount) -> Result<CString> {
+    let source = mount.source().as_ref().map_or_else(|| "none".into(), |source| source.to_string_lossy());
+    c_string(source.into_owned(), "a mount's source")
 }

@@ -2,9 +2,9 @@
 //! without what was asked for it is worse than one that does not run. Annotations alone are passed over, as the
 //! specification says.
 
-use oci_spec::runtime::{Hooks, Linux, Mount, Process, Spec};
+use oci_spec::runtime::{Hooks, Linux, Process, Spec};
 
-use super::{Files, Request};
+use super::Request;
 use crate::error::{Error, Result};
 
 /// A field as config.json calls it, and whether it asks for something.
@@ -46,7 +46,7 @@ pub(super) fn container(spec: &Spec, linux: &Linux, request: &Request<'_>) -> Re
     if request.direct.is_none() {
         spec.hooks().as_ref().map_or(Ok(()), hooks)?;
     }
-    propagation(linux, &request.files)
+    Ok(())
 }
 
 /// What concerns one process, the first or a later one.
@@ -55,11 +55,6 @@ pub(super) fn process(process: &Process) -> Result<()> {
         ("process.commandLine", text(process.command_line())),
         ("process.user.username", text(process.user().username())),
     ])
-}
-
-/// What concerns one mount; its options are judged where they are read.
-pub(super) fn mount(mount: &Mount) -> Result<()> {
-    check(&[("mounts.uidMappings", some(mount.uid_mappings())), ("mounts.gidMappings", some(mount.gid_mappings()))])
 }
 
 fn hooks(hooks: &Hooks) -> Result<()> {
@@ -73,13 +68,4 @@ fn hooks(hooks: &Hooks) -> Result<()> {
         ("hooks.poststart", some(hooks.poststart())),
         ("hooks.poststop", some(hooks.poststop())),
     ])
-}
-
-/// Every root is private. An overlay of ours has no peers, so that there `slave` is the same; a ready root may have.
-fn propagation(linux: &Linux, files: &Files<'_>) -> Result<()> {
-    match linux.rootfs_propagation().as_deref().unwrap_or("") {
-        "" | "private" | "rprivate" => Ok(()),
-        "slave" | "rslave" if matches!(files, Files::Layers { .. }) => Ok(()),
-        other => Err(Error::Plan(format!("`linux.rootfsPropagation` `{other}` is not supported yet"))),
-    }
 }

@@ -6,10 +6,11 @@ use super::cgroups::Groups;
 use super::ids::Ids;
 use super::namespaces::Namespaces;
 use super::process::working_directory;
-use super::{Draft, Files, c_path, c_string};
+use super::{Draft, Files, c_path, c_string, mounts};
+use crate::cgroup::Hierarchy;
 use crate::error::{Error, Result};
 use crate::facts::Facts;
-use crate::step::{Action, Actor, Beneath, Lower, Slot};
+use crate::step::{Action, Actor, Beneath, Change, Lower, Slot, Target};
 use crate::sys;
 
 /// The root's parts after the host has opened them.
@@ -19,8 +20,47 @@ pub(super) enum Opened {
     Root(Slot),
 }
 
+/// `linux.rootfsPropagation`: one of `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED`, `MS_UNBINDABLE`, and whether it goes for what is
+/// mounted below as well.
+pub(super) fn propagation(linux: &Linux) -> Result<Option<(u64, bool)>> {
+    let asked = linux.rootfs_propagation().as_deref().unwrap_or_default();
+    if asked.is_empty() {
+        return Ok(None);
+    }
+    let known = mounts::PROPAGATION.iter().find_map(|(name, flag)| match asked.strip_suffix(name)? {
+        "" => Some((*flag, false)),
+        "r" => Some((*flag, true)),
+        _ => None,
+    });
+    match known {
+        None => Err(Error::Plan(format!("`linux.rootfsPropagation` `{asked}` is no way for mounts to spread"))),
+        known => Ok(known),
+    }
+}
+
+/// What a ready root becomes when it is opened. Only a slave hears of the host's mounts, and nobody tells the host of his:
+/// `shared` begins with peers of its own. As with runc the bundle's devices can be opened where a controller bounds which;
+/// where there is none, no node that comes with the files may open the machine's disk.
+pub(super) fn change(propagation: Option<(u64, bool)>, facts: &Facts) -> Change {
+    let slave = propagation.is_some_and(|(flag, _)| flag == libc::MS_SLAVE);
+    let propagation = if slave { libc::MS_SLAVE } else { libc::MS_PRIVATE };
+    Change { set: if guarded(facts) { 0 } else { sys::NODEV }, clear: 0, propagation, recursive: true }
+}
+
+/// Whether a controller of v1 or a program of v2 bounds which devices a container opens.
+fn guarded(facts: &Facts) -> bool {
+    let with_program = |one: &Hierarchy| one.unified && one.writable && !one.controllers.is_empty();
+    facts.cgroups.with("devices").is_some() || facts.cgroups.hierarchies.iter().any(with_program)
+}
+
 impl Draft {
-    pub(super) fn open_files(&mut self, files: &Files<'_>, user: Option<&Ids>) -> Result<Opened> {
+    pub(super) fn open_files(
+        &mut self,
+        files: &Files<'_>,
+        user: Option<&Ids>,
+        change: Change,
+        facts: &Facts,
+    ) -> Result<Opened> {
         let (owner, _) = user.map_or((0, 0), Ids::owner);
         match files {
             Files::Layers { lower, scratch } => {
@@ -38,7 +78,8 @@ impl Draft {
             }
             Files::Root(path) => {
                 let into = self.slot();
-                self.push(Actor::Host, Action::OpenRoot { path: c_path(path)?, into });
+                let changes = if facts.changes_mounts() { vec![change] } else { Vec::new() };
+                self.push(Actor::Host, Action::OpenRoot { path: c_path(path)?, changes, into });
                 Ok(Opened::Root(into))
             }
         }
@@ -47,30 +88,27 @@ impl Draft {
     /// The steps that make the root's mount; under a user namespace they stand before the clone, in the helper.
     pub(super) fn assemble_root(&mut self, opened: Opened, user: Option<&Ids>, facts: &Facts) -> Result<Slot> {
         let mut steps = Vec::new();
-        let namespace = user.cloned().map(|Ids { uids, gids }| {
-            let into = self.slot();
-            steps.push((Actor::Zygote, Action::KeepUserNamespace { uids, gids, into }));
-            into
-        });
         let root = match opened {
-            Opened::Root(root) => {
-                steps.extend(
-                    namespace.map(|ns| (self.assembler, Action::TranslateOwners { mount: root, user_namespace: ns })),
-                );
-                root
-            }
+            // A bundle's owners are as its maker left them: already those of the container's users.
+            Opened::Root(root) => root,
             Opened::Layers { lower, scratch } => {
+                let namespace = user.cloned().map(|Ids { uids, gids }| {
+                    let into = self.slot();
+                    steps.push((Actor::Zygote, Action::KeepUserNamespace { uids, gids, into }));
+                    into
+                });
                 let place = facts.overlay.ok_or_else(|| Error::Lacks("this kernel mounts no overlay here".into()))?;
                 if place == Lower::Attached && user.is_some() {
                     steps.push((Actor::Helper, Action::OwnMounts));
                 }
                 // The upper folder is not translated: what the guest writes belongs to an unprivileged uid outside.
-                for mount in &lower {
-                    steps.extend(
-                        namespace
-                            .map(|ns| (self.assembler, Action::TranslateOwners { mount: *mount, user_namespace: ns })),
-                    );
-                }
+                let actor = self.assembler;
+                let translate = |(mount, user_namespace)| {
+                    (actor, Action::TranslateOwners { mount, user_namespace, recursive: false })
+                };
+                steps.extend(
+                    namespace.into_iter().flat_map(|ns| lower.iter().map(move |mount| translate((*mount, ns)))),
+                );
                 let into = self.slot();
                 steps.push((self.assembler, Action::Overlay { lower, scratch, place, into }));
                 into
@@ -86,12 +124,12 @@ impl Draft {
         for (actor, action) in steps {
             let step = crate::step::Step { actor, action };
             let before = match actor {
-                Actor::Zygote => self.steps.iter().position(|step| matches!(step.action, Action::Fork { .. })),
                 // Whoever has entered a user namespace can assemble nothing any more.
                 Actor::Helper => self
                     .steps
                     .iter()
                     .position(|step| matches!(step.action, Action::Clone { .. } | Action::EnterWithUser { .. })),
+                Actor::Zygote => self.steps.iter().position(|step| step.actor == Actor::Zygote && step.makes_process()),
                 Actor::Host | Actor::Child => None,
             };
             self.steps.insert(before.unwrap_or(self.steps.len()), step);
@@ -121,6 +159,29 @@ impl Draft {
         }
     }
 
+    pub(super) fn attach_root(&mut self, files: &Files<'_>, root: Slot, change: Change, facts: &Facts) {
+        let ready = matches!(files, Files::Root(_));
+        if ready {
+            // A zygote has a mount namespace of its own; other makers have a copy of the host's, whose mounts are its peers.
+            self.push(Actor::Child, Action::PrivateMounts);
+        }
+        self.push(Actor::Child, Action::AttachRoot { root });
+        if ready && !facts.changes_mounts() {
+            let target = Target { base: root, path: Beneath::root(), no_symlinks: true };
+            self.push(Actor::Child, Action::Remount { target, change });
+        }
+    }
+
+    /// Enters the finished root.
+    pub(super) fn enter_root(&mut self, root: Slot, no_pivot: bool, propagation: Option<(u64, bool)>) {
+        self.push(Actor::Child, if no_pivot { Action::ChangeRoot { root } } else { Action::PivotRoot { root } });
+        // Only now: pivot_root(2) wants no peers around, and what was asked goes for the container's mounts alone.
+        if let Some((propagation, recursive)) = propagation.filter(|(flag, _)| *flag != libc::MS_PRIVATE) {
+            let change = Change { propagation, recursive, ..Default::default() };
+            self.push(Actor::Child, Action::Spread { mount: root, change });
+        }
+    }
+
     pub(super) fn finish_root(
         &mut self,
         spec: &Spec,
@@ -128,6 +189,7 @@ impl Draft {
         process: &Process,
         namespaces: &Namespaces,
         root: Slot,
+        facts: &Facts,
     ) -> Result<()> {
         let beneath = |path: &str| Beneath::new(path).map_err(|_| Error::Nul { what: "a path" });
         let path = working_directory(process)?;
@@ -136,16 +198,18 @@ impl Draft {
         }
         self.sysctls(spec, linux, namespaces, root)?;
         for path in linux.readonly_paths().iter().flatten() {
-            self.push(Actor::Child, Action::ReadOnly { root, path: beneath(path)? });
+            let path = beneath(path)?;
+            let by_attributes = facts.changes_mounts();
+            let action =
+                if by_attributes { Action::ReadOnly { root, path } } else { Action::ReadOnlyByRemount { root, path } };
+            self.push(Actor::Child, action);
         }
         for path in linux.masked_paths().iter().flatten() {
             self.push(Actor::Child, Action::Mask { root, path: beneath(path)? });
         }
         if spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
-            let action = Action::Restrict { mount: root, path: beneath("/")?, attributes: sys::RDONLY };
-            self.push(Actor::Child, action);
+            self.restrict(root, Beneath::root(), sys::RDONLY, facts);
         }
-        self.push(Actor::Child, Action::PivotRoot { root });
         Ok(())
     }
 

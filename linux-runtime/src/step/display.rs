@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fmt;
 
-use super::{Action, Actor, HookKind, IdMap, Lower, Node, Scheduling, SecurityModule, Slot, Step};
+use super::{Action, Actor, Change, HookKind, IdMap, Lower, Node, Scheduling, SecurityModule, Slot, Step};
 use crate::sys;
 
 impl fmt::Display for Actor {
@@ -42,9 +42,13 @@ impl fmt::Display for Action {
             Action::OpenScratch { path, owner, into, .. } => {
                 write!(f, "open scratch folder {} for uid {owner} as {into}", text(path))
             }
-            Action::OpenRoot { path, into } => write!(f, "open root {} as {into}", text(path)),
-            Action::OpenSource { path, attributes, into, .. } => {
-                write!(f, "open bind source {} as {into}{}", text(path), Attributes(*attributes))
+            Action::OpenRoot { path, changes, into } => {
+                write!(f, "open root {} as {into}", text(path))?;
+                changes.iter().try_for_each(|change| write!(f, "{change}"))
+            }
+            Action::OpenSource { path, changes, into, .. } => {
+                write!(f, "open bind source {} as {into}", text(path))?;
+                changes.iter().try_for_each(|change| write!(f, "{change}"))
             }
             Action::CreateCgroup { hierarchy, group, settings, .. } => {
                 write!(f, "create cgroup `{}/{}`", bare(hierarchy), bare(group))?;
@@ -73,8 +77,9 @@ impl fmt::Display for Action {
             Action::AttachCgroup { tasks } => write!(f, "attach to cgroup {tasks}"),
             Action::Join { namespaces, .. } => write!(f, "join the container's{}", Namespaces(*namespaces)),
             Action::OwnMounts => f.write_str("unshare the mount namespace"),
-            Action::TranslateOwners { mount, user_namespace } => {
-                write!(f, "translate owners of {mount} by {user_namespace}")
+            Action::TranslateOwners { mount, user_namespace, recursive } => {
+                let below = if *recursive { " and below" } else { "" };
+                write!(f, "translate owners of {mount}{below} by {user_namespace}")
             }
             Action::Overlay { lower, scratch, place, into } => {
                 let place = if *place == Lower::Attached { ", layers attached first" } else { "" };
@@ -89,11 +94,8 @@ impl fmt::Display for Action {
             Action::BecomeRoot => f.write_str("become root of the user namespace"),
             Action::OwnCgroupView => f.write_str("unshare the cgroup namespace"),
             Action::AttachRoot { root } => write!(f, "attach root {root}"),
-            Action::Mount { kind, attributes, target, .. } => {
-                write!(f, "mount {} at `{}`{}", text(kind), target.path, Attributes(*attributes))
-            }
-            Action::BindSys { attributes, target } => {
-                write!(f, "bind /sys at `{}`{}", target.path, Attributes(*attributes))
+            Action::Mount { kind, options, attributes, target, .. } => {
+                write!(f, "mount {} at `{}`{}{}", text(kind), target.path, Attributes(*attributes), Options(options))
             }
             Action::Attach { mount, target } => write!(f, "attach {mount} at `{}`", target.path),
             Action::MakeDirectory { path, .. } => write!(f, "make directory `{path}` if it is missing"),
@@ -170,6 +172,38 @@ impl fmt::Display for Action {
                 write!(f, "set scheduler {policy}, nice {nice}, priority {priority}")
             }
             Action::IoPriority { value } => write!(f, "set I/O class {}, level {}", value >> 13, value & 7),
+            Action::OpenDevice { path, block, major, minor, into } => {
+                let kind = if *block { "block" } else { "character" };
+                write!(f, "open {kind} device {} {major}:{minor} as {into}", text(path))
+            }
+            Action::PrivateMounts => f.write_str("cut the mount namespace off from others"),
+            Action::MountTmpfs { options, attributes, copy_up, target } => {
+                let copied = if *copy_up { " with what it covers" } else { " with the mode of what it covers" };
+                let (attributes, options) = (Attributes(*attributes), Options(options));
+                write!(f, "mount `tmpfs` at `{}`{attributes}{options}{copied}", target.path)
+            }
+            Action::MountByName { kind, source, flags, data, target } => {
+                write!(
+                    f,
+                    "mount {} of {} at `{}` by mount(2), flags {flags:#x}",
+                    text(kind),
+                    text(source),
+                    target.path
+                )?;
+                if data.is_empty() { Ok(()) } else { write!(f, ", {}", bare(data)) }
+            }
+            Action::Change { target, change } => write!(f, "change the mount at `{}`{change}", target.path),
+            Action::Remount { target, change } => write!(f, "remount `{}`{change}", target.path),
+            Action::Reconfigure { target, options } => {
+                write!(f, "configure the file system at `{}`{}", target.path, Options(options))
+            }
+            Action::MakeNodes { folder, nodes, .. } => {
+                write!(f, "make in `{folder}`")?;
+                nodes.iter().try_for_each(|node| write!(f, " {node}"))
+            }
+            Action::ReadOnlyByRemount { path, .. } => write!(f, "make `{path}` read-only by a remount"),
+            Action::Spread { mount, change } => write!(f, "let mounts spread from {mount}{change}"),
+            Action::ChangeRoot { root } => write!(f, "change to root {root}"),
             Action::StayAsInit => f.write_str("stay as init, with the program as a child"),
             Action::AwaitHooks => f.write_str("wait for the runtime's hooks"),
             Action::Hook { kind, path, .. } => write!(f, "run {kind} hook {}", text(path)),
@@ -212,10 +246,51 @@ fn bare(string: &CString) -> String {
 
 struct Attributes(u64);
 
+/// What each attribute is called when it is set and when it is cleared.
+const ATTRIBUTES: [(u64, &str, &str); 8] = [
+    (sys::RDONLY, "ro", "rw"),
+    (sys::NOSUID, "nosuid", "suid"),
+    (sys::NODEV, "nodev", "dev"),
+    (sys::NOEXEC, "noexec", "exec"),
+    (sys::NOATIME, "noatime", ""),
+    (sys::STRICTATIME, "strictatime", ""),
+    (sys::NODIRATIME, "nodiratime", "diratime"),
+    (sys::NOSYMFOLLOW, "nosymfollow", "symfollow"),
+];
+
 impl fmt::Display for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = [(sys::RDONLY, "ro"), (sys::NOSUID, "nosuid"), (sys::NODEV, "nodev"), (sys::NOEXEC, "noexec")];
-        names.iter().filter(|(bit, _)| self.0 & bit != 0).try_for_each(|(_, name)| write!(f, " {name}"))
+        ATTRIBUTES.iter().filter(|(bit, ..)| self.0 & bit != 0).try_for_each(|(_, name, _)| write!(f, " {name}"))
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let spread = match self.propagation {
+            libc::MS_PRIVATE => "private",
+            libc::MS_SLAVE => "slave",
+            libc::MS_SHARED => "shared",
+            libc::MS_UNBINDABLE => "unbindable",
+            _ => "",
+        };
+        let times = if self.clear & sys::ATIME != 0 && self.set & sys::ATIME == 0 { "relatime" } else { "" };
+        let cleared = ATTRIBUTES.iter().filter(|(bit, ..)| self.clear & bit != 0).map(|(.., name)| *name);
+        let set = ATTRIBUTES.iter().filter(|(bit, ..)| self.set & bit != 0).map(|(_, name, _)| *name);
+        let words = [spread].into_iter().chain(cleared).chain([times]).chain(set).filter(|word| !word.is_empty());
+        f.write_str(",")?;
+        words.into_iter().try_for_each(|word| write!(f, " {word}"))?;
+        f.write_str(if self.recursive { " and below" } else { "" })
+    }
+}
+
+struct Options<'a>(&'a [(CString, Option<CString>)]);
+
+impl fmt::Display for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(key, value)| match value {
+            Some(value) => write!(f, " {}={}", bare(key), bare(value)),
+            None => write!(f, " {}", bare(key)),
+        })
     }
 }
 

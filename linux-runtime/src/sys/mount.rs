@@ -10,7 +10,27 @@ pub(crate) const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 pub(crate) const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
 pub(crate) const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
 pub(crate) const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
+pub(crate) const NODIRATIME: u64 = libc::MOUNT_ATTR_NODIRATIME;
+pub(crate) const NOSYMFOLLOW: u64 = libc::MOUNT_ATTR_NOSYMFOLLOW;
+/// Times of access are one of three: relative is 0, the two others are these.
+pub(crate) const NOATIME: u64 = libc::MOUNT_ATTR_NOATIME;
+pub(crate) const STRICTATIME: u64 = libc::MOUNT_ATTR_STRICTATIME;
+/// All bits of that choice: the kernel wants them cleared together.
+pub(crate) const ATIME: u64 = libc::MOUNT_ATTR__ATIME;
 pub(crate) const IDMAP: u64 = libc::MOUNT_ATTR_IDMAP;
+
+/// Attributes as flags of mount(2).
+pub(crate) const OLD_FLAGS: [(u64, u64); 8] = [
+    (RDONLY, libc::MS_RDONLY),
+    (NOSUID, libc::MS_NOSUID),
+    (NODEV, libc::MS_NODEV),
+    (NOEXEC, libc::MS_NOEXEC),
+    (NODIRATIME, libc::MS_NODIRATIME),
+    (NOATIME, libc::MS_NOATIME),
+    (STRICTATIME, libc::MS_STRICTATIME),
+    // libc has no name for it: MS_NOSYMFOLLOW (Linux 5.10).
+    (NOSYMFOLLOW, 256),
+];
 
 /// What changes about a mount.
 #[derive(Debug, Clone, Copy, Default)]
