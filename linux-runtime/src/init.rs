@@ -25,6 +25,7 @@ use rustix::io::{Errno, Result};
 use rustix::process::Pid;
 
 use crate::plan::Plan;
+use crate::prepare;
 use crate::step::{Action, Actor, Slot};
 use crate::sys::{self, Clone, Cloned, Pointers};
 use crate::zygote::{Entry, Second};
@@ -242,6 +243,12 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
         Action::MemoryPolicy { mode, nodes } => sys::memory_policy(*mode, nodes),
         Action::Scheduler(scheduling) => sys::schedule(scheduling),
         Action::IoPriority { value } => sys::io_priority(*value),
+        // Where the host has no right to copy mounts.
+        Action::OpenRoot { .. } | Action::OpenSource { .. } | Action::OpenDevice { .. } => {
+            let opened = prepare::open(action);
+            let (slot, tree) = opened.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NODEV))?;
+            context.put(slot, tree)
+        }
         Action::StayAsInit => reaper::stay(),
         Action::AwaitHooks => program::await_hooks(context),
         Action::Hook { path, arguments, environment, timeout, state, .. } => {
@@ -277,9 +284,6 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
         // The host's and the zygote's.
         Action::OpenLayer { .. }
         | Action::OpenScratch { .. }
-        | Action::OpenRoot { .. }
-        | Action::OpenSource { .. }
-        | Action::OpenDevice { .. }
         | Action::CreateCgroup { .. }
         | Action::FilterDevices { .. }
         | Action::DelegateCgroup { .. }

@@ -33,6 +33,7 @@ mod refused;
 mod root;
 mod scheduling;
 mod sysctls;
+mod unprivileged;
 
 pub use confined::Confinement;
 pub use joined::Join;
@@ -136,6 +137,7 @@ impl Plan {
         let has = |kind| namespaces.has(kind);
         let user = ids.as_ref();
         user.map_or(Ok(()), |ids| ids.check(process.user(), facts))?;
+        let unprivileged = unprivileged::is_unprivileged(&namespaces, facts)?;
         let mut draft = Draft::new(has(LinuxNamespaceType::User), facts);
 
         let propagation = root::propagation(&linux)?;
@@ -143,7 +145,7 @@ impl Plan {
         let opened = draft.open_files(&request.files, user, change, facts)?;
         let shared = propagation.is_some_and(|(flag, _)| flag == libc::MS_SHARED) && !has(LinuxNamespaceType::User);
         let sources = draft.open_sources(spec, mounts::Around { facts, user, namespaces: &namespaces, shared })?;
-        let owner = Owner::of(user, &namespaces);
+        let owner = if unprivileged { Owner::Foreign } else { Owner::of(user, &namespaces) };
         let mut devices = draft.devices(spec, &linux, process, (owner, facts))?;
         let groups = draft.create_cgroups(request.group, linux.resources().as_ref(), facts)?;
         draft.filter_devices(request.group, linux.resources().as_ref(), facts)?;
@@ -158,6 +160,9 @@ impl Plan {
         draft.oom_score(process)?;
         draft.labels(process, Actor::Child, facts)?;
         draft.enter_child(&namespaces, &groups);
+        if unprivileged {
+            draft.open_as_child();
+        }
         let dev = draft.make_dev(&mut devices)?;
         draft.attach_root(&request.files, root, change, facts);
         let places = mounts::Places { root, dev, sources: &sources, views: &views, namespaces: &namespaces };
@@ -301,7 +306,7 @@ impl Draft {
             oom: None,
             joins: None,
             borrows: Vec::new(),
-            assembler: if in_user_namespace { Actor::Helper } else { Actor::Child },
+            assembler: if in_user_namespace && facts.administers() { Actor::Helper } else { Actor::Child },
             givable: capabilities::givable(facts, in_user_namespace),
             warnings: Vec::new(),
         }

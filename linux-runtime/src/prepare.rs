@@ -72,7 +72,8 @@ fn execute(action: &Action) -> io::Result<Option<(Slot, OwnedFd)>> {
     }
 }
 
-fn open(action: &Action) -> io::Result<(Slot, OwnedFd)> {
+/// What an action opens, and where that goes.
+pub(crate) fn open(action: &Action) -> io::Result<(Slot, OwnedFd)> {
     match action {
         Action::OpenLayer { path, into } => Ok((*into, detached(path, false, &[Change::PRIVATE])?)),
         Action::OpenRoot { path, changes, into } => Ok((*into, detached(path, true, changes)?)),

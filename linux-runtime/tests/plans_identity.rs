@@ -31,6 +31,7 @@ fn ordinary_user() -> Facts {
         gid: 1000,
         namespaces: false,
         mapped_namespaces: false,
+        devices: false,
         overlay: None,
         capabilities: 0,
         ..root()
@@ -146,6 +147,23 @@ fn an_ordinary_user_maps_himself_alone_and_others_by_programs() {
     let group = ("/process/user", json!({ "uid": 0, "gid": 0, "additionalGids": [0] }));
     let refused = lower_for(&ordinary_user(), &[alone.to_vec(), vec![group]].concat()).unwrap_err();
     assert!(refused.starts_with("`process.user.additionalGids`: a user without CAP_SETGID"), "{refused}");
+}
+
+#[test]
+fn an_ordinary_user_s_child_does_what_host_and_helper_have_no_right_to() {
+    let user = namespaces(&["mount", "pid", "user"]);
+    let bind = json!([
+        { "destination": "/dev", "type": "tmpfs", "options": ["mode=755"] },
+        { "destination": "/data", "source": "/srv/data", "options": ["rbind", "ro"] },
+    ]);
+    let changes = [user, ids(UIDS, &[(0, 1000, 1)]), ids(GIDS, &[(0, 1000, 1)]), ("/mounts", bind)];
+    insta::assert_snapshot!(lower_for(&ordinary_user(), &changes).unwrap());
+    let refused = lower_for(&ordinary_user(), &[]).unwrap_err();
+    assert!(refused.starts_with("`linux.namespaces` has no user namespace"), "{refused}");
+    let offsets = ("/linux/timeOffsets", json!({ "boottime": { "secs": 1 } }));
+    let clocks = [changes[1].clone(), changes[2].clone(), namespaces(&["mount", "user", "time"]), offsets];
+    let refused = lower_for(&ordinary_user(), &clocks).unwrap_err();
+    assert!(refused.starts_with("`linux.timeOffsets` need CAP_SYS_ADMIN"), "{refused}");
 }
 
 #[test]

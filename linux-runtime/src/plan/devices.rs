@@ -56,7 +56,7 @@ pub(super) enum Owner<'a> {
     Host,
     /// Users of a namespace of its own.
     Mapped(&'a Ids),
-    /// Users of somebody else's namespace, whose maps nobody has told.
+    /// Users of somebody else's namespace, whose maps nobody has told, or of one over whose outside the runtime has no rights.
     Foreign,
 }
 

@@ -31,6 +31,7 @@ pub struct Join<'a> {
 pub(super) fn lower(process: &Process, join: &Join<'_>, facts: &Facts) -> Result<Plan> {
     refused::process(process)?;
     let mut draft = Draft::new(true, facts);
+    draft.assembler = Actor::Helper;
     draft.givable = capabilities::givable(facts, join.in_user);
     let container = draft.slot();
     draft.joins = Some(container);

@@ -56,6 +56,10 @@ impl Namespaces {
         self.made & kind as u64 != 0
     }
 
+    pub(super) fn has_offsets(&self) -> bool {
+        self.offsets.is_some()
+    }
+
     pub(super) fn joins(&self, kind: LinuxNamespaceType) -> bool {
         self.joined.iter().any(|(joined, _)| *joined == kind)
     }

@@ -12,6 +12,7 @@ mod escapes;
 mod ids;
 mod namespaces;
 mod process;
+mod rootless;
 
 use bundle::Bundle;
 
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let lacks = bundle::lacks();
     let required = std::env::var("PROA_TEST_REQUIRE").is_ok_and(|value| value == "all");
-    let suites = [namespaces::CASES, ids::CASES, process::CASES, escapes::CASES];
+    let suites = [namespaces::CASES, ids::CASES, process::CASES, rootless::CASES, escapes::CASES];
     let trials = suites.into_iter().flatten().map(|(name, case)| trial(name, *case, lacks.clone(), required));
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
