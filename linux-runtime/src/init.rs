@@ -249,6 +249,8 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
             let (slot, tree) = opened.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NODEV))?;
             context.put(slot, tree)
         }
+        Action::AttachRootAt { root, path } => mounts::attach_root_at(context.slot(*root)?, path),
+        Action::EnterRoot { root } => mounts::enter_root(context.slot(*root)?),
         Action::StayAsInit => reaper::stay(),
         Action::AwaitHooks => program::await_hooks(context),
         Action::Hook { path, arguments, environment, timeout, state, .. } => {

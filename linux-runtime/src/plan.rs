@@ -164,12 +164,13 @@ impl Plan {
             draft.open_as_child();
         }
         let dev = draft.make_dev(&mut devices)?;
-        draft.attach_root(&request.files, root, change, facts);
+        draft.enter_mounts(&entered);
+        draft.attach_root(&request.files, root, change, (&namespaces, facts))?;
         let places = mounts::Places { root, dev, sources: &sources, views: &views, namespaces: &namespaces };
         draft.mount_all(spec, &places, facts)?;
         draft.place_devices(devices, root);
         draft.finish_root(spec, &linux, process, &namespaces, root, facts)?;
-        draft.enter_root(root, request.direct.is_some_and(|direct| direct.no_pivot), propagation);
+        draft.enter_root(root, request.direct.is_some_and(|direct| direct.no_pivot), propagation, &namespaces);
         let hooks = request.direct.is_some().then(|| draft.hooks(spec)).transpose()?.flatten();
         if has(LinuxNamespaceType::Uts) {
             draft.names(spec)?;

@@ -261,6 +261,10 @@ pub enum Action {
     IoPriority { value: u16 },
     /// Host: a v2 group becomes a user's, who may make groups below it.
     DelegateCgroup { hierarchy: CString, group: CString, owner: u32 },
+    /// Child: attaches the root where it stands on the host, in a mount namespace that others live in: their `/` stays.
+    AttachRootAt { root: Slot, path: CString },
+    /// Child: enters the root by chroot(2) and leaves the namespace's own root to whom it belongs.
+    EnterRoot { root: Slot },
     /// Host: the host's own node of a device, verified to be that device, as a detached clone.
     OpenDevice { path: CString, block: bool, major: u32, minor: u32, into: Slot },
     /// Child: cuts its mount namespace off from the one it is a copy of: nothing of what follows spreads to the host.

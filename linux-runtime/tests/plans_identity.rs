@@ -105,6 +105,12 @@ fn the_child_itself_enters_namespaces_of_others() {
 }
 
 #[test]
+fn a_mount_namespace_of_others_keeps_its_root() {
+    let joined = ["mount@/proc/7/ns/mnt", "pid", "network@/run/netns/a"];
+    insta::assert_snapshot!(lower(&[namespaces(&joined)]).unwrap());
+}
+
+#[test]
 fn a_helper_enters_those_that_concern_only_children() {
     let joined = ["mount", "time@/proc/7/ns/time", "pid@/proc/7/ns/pid", "network@/proc/7/ns/net"];
     insta::assert_snapshot!(lower(&[namespaces(&joined)]).unwrap());

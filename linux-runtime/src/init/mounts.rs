@@ -162,6 +162,18 @@ pub(super) fn change_root(root: BorrowedFd<'_>) -> Result<()> {
             Err(errno) => return Err(errno),
         }
     }
+    enter_root(root)
+}
+
+/// Attaches the root at a path of the mount namespace that was entered.
+pub(super) fn attach_root_at(root: BorrowedFd<'_>, path: &CStr) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let point = openat(CWD, path, flags, Mode::empty())?;
+    attach_to(root, point.as_fd())
+}
+
+/// Makes `root` the root of this process alone.
+pub(super) fn enter_root(root: BorrowedFd<'_>) -> Result<()> {
     fchdir(root)?;
     chroot(c".")?;
     rustix::process::chdir(c"/")

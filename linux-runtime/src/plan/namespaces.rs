@@ -81,8 +81,8 @@ impl Namespaces {
         let bundle = matches!(files, Files::Root(_));
         let sentence = if !self.has(LinuxNamespaceType::Mount) {
             "`linux.namespaces` has no mount namespace: the container's mounts would be the runtime's"
-        } else if self.joins(LinuxNamespaceType::Mount) {
-            "a mount namespace by path is not supported yet"
+        } else if self.joins(LinuxNamespaceType::Mount) && !bundle {
+            "a mount namespace by path needs a root file system that is ready"
         // Containers of layers are ours, and have a name whether it is theirs alone or the node's.
         } else if bundle && named(spec.hostname()) && !self.has(LinuxNamespaceType::Uts) {
             "`hostname` needs a uts namespace"
@@ -153,6 +153,14 @@ impl Draft {
                 let (namespace, kind) = (*namespace, *kind as u64);
                 self.push(Actor::Child, Action::EnterNamespace { namespace, kind });
             }
+        }
+    }
+
+    /// Enters a mount namespace that others live in: the last, since the child finds another `/` and /proc there.
+    pub(super) fn enter_mounts(&mut self, entered: &Entered) {
+        for (kind, namespace) in entered.iter().filter(|(kind, _)| *kind == LinuxNamespaceType::Mount) {
+            let (namespace, kind) = (*namespace, *kind as u64);
+            self.push(Actor::Child, Action::EnterNamespace { namespace, kind });
         }
     }
 

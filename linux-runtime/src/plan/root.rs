@@ -159,8 +159,20 @@ impl Draft {
         }
     }
 
-    pub(super) fn attach_root(&mut self, files: &Files<'_>, root: Slot, change: Change, facts: &Facts) {
+    pub(super) fn attach_root(
+        &mut self,
+        files: &Files<'_>,
+        root: Slot,
+        change: Change,
+        (namespaces, facts): (&Namespaces, &Facts),
+    ) -> Result<()> {
         let ready = matches!(files, Files::Root(_));
+        if let Files::Root(path) = files
+            && namespaces.joins(LinuxNamespaceType::Mount)
+        {
+            self.push(Actor::Child, Action::AttachRootAt { root, path: c_path(path)? });
+            return Ok(());
+        }
         if ready {
             // A zygote has a mount namespace of its own; other makers have a copy of the host's, whose mounts are its peers.
             self.push(Actor::Child, Action::PrivateMounts);
@@ -170,11 +182,23 @@ impl Draft {
             let target = Target { base: root, path: Beneath::root(), no_symlinks: true };
             self.push(Actor::Child, Action::Remount { target, change });
         }
+        Ok(())
     }
 
     /// Enters the finished root.
-    pub(super) fn enter_root(&mut self, root: Slot, no_pivot: bool, propagation: Option<(u64, bool)>) {
-        self.push(Actor::Child, if no_pivot { Action::ChangeRoot { root } } else { Action::PivotRoot { root } });
+    pub(super) fn enter_root(
+        &mut self,
+        root: Slot,
+        no_pivot: bool,
+        propagation: Option<(u64, bool)>,
+        namespaces: &Namespaces,
+    ) {
+        let action = match no_pivot {
+            _ if namespaces.joins(LinuxNamespaceType::Mount) => Action::EnterRoot { root },
+            true => Action::ChangeRoot { root },
+            false => Action::PivotRoot { root },
+        };
+        self.push(Actor::Child, action);
         // Only now: pivot_root(2) wants no peers around, and what was asked goes for the container's mounts alone.
         if let Some((propagation, recursive)) = propagation.filter(|(flag, _)| *flag != libc::MS_PRIVATE) {
             let change = Change { propagation, recursive, ..Default::default() };

@@ -204,6 +204,8 @@ impl fmt::Display for Action {
             Action::ReadOnlyByRemount { path, .. } => write!(f, "make `{path}` read-only by a remount"),
             Action::Spread { mount, change } => write!(f, "let mounts spread from {mount}{change}"),
             Action::ChangeRoot { root } => write!(f, "change to root {root}"),
+            Action::AttachRootAt { root, path } => write!(f, "attach root {root} at {}", text(path)),
+            Action::EnterRoot { root } => write!(f, "change root to {root} beside others"),
             Action::StayAsInit => f.write_str("stay as init, with the program as a child"),
             Action::AwaitHooks => f.write_str("wait for the runtime's hooks"),
             Action::Hook { kind, path, .. } => write!(f, "run {kind} hook {}", text(path)),

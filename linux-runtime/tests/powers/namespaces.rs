@@ -1,6 +1,8 @@
 //! Namespaces that are made, joined and inherited.
 
 use std::fs;
+use std::io::Read;
+use std::process::{Command, Stdio};
 
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -14,6 +16,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("namespaces of another container are joined by path", joined),
     ("a user namespace is joined with those that belong to it", joined_with_user),
     ("a user namespace is joined with those of the machine", joined_user_alone),
+    ("a mount namespace is joined, and whoever lives there keeps its root", joined_mounts),
     ("the path of a namespace of another kind is refused", wrong_kind),
     ("clocks of a time namespace are ahead, for exec as well", clocks),
 ];
@@ -134,6 +137,26 @@ fn joined_user_alone(bundle: &mut Bundle) -> Result<(), Failed> {
     let words: Vec<&str> = ended.output.split_whitespace().collect();
     assert_eq!(words, ["1", "0", "100000", "65536", &of("self", "net")?]);
     donor.leaves_nothing()
+}
+
+fn joined_mounts(bundle: &mut Bundle) -> Result<(), Failed> {
+    // It tells when it has its namespace.
+    let script = "echo there; exec sleep 1000";
+    let mut donor = Command::new("unshare").args(["--mount", "sh", "-c", script]).stdout(Stdio::piped()).spawn()?;
+    let mut told = [0; 6];
+    donor.stdout.as_mut().ok_or("no output")?.read_exact(&mut told)?;
+    let path = format!("/proc/{}/ns/mnt", donor.id());
+    bundle.spec["linux"]["namespaces"] =
+        json!([{ "type": "mount", "path": path }, { "type": "pid" }, { "type": "ipc" }]);
+    bundle.spec["hostname"] = Value::Null;
+    let ended = bundle.run(&["sh", "-c", "readlink /proc/self/ns/mnt; ls /bin/tty; ls -d /home; pwd"])?;
+    let passwd = fs::metadata(format!("/proc/{}/root/etc/passwd", donor.id()));
+    let expected = format!("{}\n/bin/tty\n/\n", fs::read_link(&path)?.display());
+    donor.kill()?;
+    donor.wait()?;
+    assert_eq!(ended.output, expected, "{ended:?}");
+    passwd?;
+    Ok(())
 }
 
 fn wrong_kind(bundle: &mut Bundle) -> Result<(), Failed> {
