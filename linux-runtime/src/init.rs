@@ -43,6 +43,7 @@ mod mapper;
 mod maps;
 mod masks;
 mod mounts;
+mod netdevice;
 mod old;
 mod overlay;
 mod program;
@@ -120,7 +121,7 @@ pub(crate) fn help(mut context: Context<'_>) -> ! {
 
 /// `true` in the child. In the helper, the child's pid is told.
 fn clone_child(context: &mut Context<'_>, namespaces: u64, cgroup: Option<Slot>) -> Result<bool> {
-    if context.plan.has_maps() {
+    if context.plan.child_waits() {
         context.maps = Some(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?);
     }
     let cgroup = cgroup.map(|slot| context.slot(slot)).transpose()?;
@@ -140,7 +141,7 @@ fn clone_child(context: &mut Context<'_>, namespaces: u64, cgroup: Option<Slot>)
     }
 }
 
-/// Maps the child's ids by `write` and lets it go on.
+/// Lets the child go on when `write` has mapped its ids.
 fn mapped(context: &Context<'_>, write: impl FnOnce(Pid) -> Result<()>) -> Result<()> {
     write(context.child.ok_or(Errno::SRCH)?)?;
     let (_, go) = context.maps.as_ref().ok_or(Errno::BADF)?;
@@ -185,7 +186,7 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
             context.put(*into, dev)
         }
         Action::OomScore { value } => identity::oom_score(value),
-        Action::AwaitMaps => maps::wait(context),
+        Action::AwaitMaps | Action::AwaitHelper => maps::wait(context),
         Action::BecomeRoot => identity::become_root(),
         Action::OwnCgroupView => sys::unshare(libc::CLONE_NEWCGROUP as u64),
         Action::AttachRoot { root } => mounts::attach_root(context.slot(*root)?),
@@ -251,6 +252,11 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
         }
         Action::AttachRootAt { root, path } => mounts::attach_root_at(context.slot(*root)?, path),
         Action::EnterRoot { root } => mounts::enter_root(context.slot(*root)?),
+        Action::TakeNetDevice { name, new, network } => {
+            let network = network.map(|slot| context.slot(slot)).transpose()?;
+            netdevice::take(name, new, network, context.child)
+        }
+        Action::LetGo => mapped(context, |_| Ok(())),
         Action::StayAsInit => reaper::stay(),
         Action::AwaitHooks => program::await_hooks(context),
         Action::Hook { path, arguments, environment, timeout, state, .. } => {

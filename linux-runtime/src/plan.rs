@@ -28,6 +28,7 @@ mod labels;
 mod mounts;
 mod names;
 mod namespaces;
+mod net_devices;
 mod process;
 mod refused;
 mod root;
@@ -209,10 +210,9 @@ impl Plan {
         (self.arguments, self.environment, self.argument) = (Vec::new(), Vec::new(), Vec::new());
     }
 
-    /// Whether somebody maps the ids of its user namespace, for which its process waits.
-    pub(crate) fn has_maps(&self) -> bool {
-        let maps = |action: &Action| matches!(action, Action::MapIds { .. } | Action::MapIdsByPrograms { .. });
-        self.steps.iter().any(|step| maps(&step.action))
+    /// Whether its process waits for what somebody else does after its birth, such as mapping its ids.
+    pub(crate) fn child_waits(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.action, Action::AwaitMaps | Action::AwaitHelper))
     }
 
     /// The directories of the cgroups it makes.

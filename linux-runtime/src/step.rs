@@ -265,6 +265,12 @@ pub enum Action {
     AttachRootAt { root: Slot, path: CString },
     /// Child: enters the root by chroot(2) and leaves the namespace's own root to whom it belongs.
     EnterRoot { root: Slot },
+    /// Helper: moves a network device, with its addresses, into the child's network namespace or into that one.
+    TakeNetDevice { name: CString, new: CString, network: Option<Slot> },
+    /// Helper: lets the child go on that waits for what the helper does after its birth.
+    LetGo,
+    /// Child: waits for that.
+    AwaitHelper,
     /// Host: the host's own node of a device, verified to be that device, as a detached clone.
     OpenDevice { path: CString, block: bool, major: u32, minor: u32, into: Slot },
     /// Child: cuts its mount namespace off from the one it is a copy of: nothing of what follows spreads to the host.

@@ -132,6 +132,24 @@ fn clocks_are_set_before_anybody_enters() {
 }
 
 #[test]
+fn network_devices_come_before_the_child_goes_on() {
+    let devices = ("/linux/netDevices", json!({ "eth1": { "name": "inside" }, "eth0": {} }));
+    insta::assert_snapshot!(lower(&[namespaces(&["mount", "network"]), devices.clone()]).unwrap());
+    let confined = [namespaces(&["mount", "network", "user"]), ids(UIDS, &[(0, 1, 1)]), ids(GIDS, &[(0, 1, 1)])];
+    let plan = lower(&[confined.to_vec(), vec![devices.clone()]].concat()).unwrap().to_string();
+    let at = |text: &str| plan.find(text).unwrap_or_else(|| panic!("no `{text}` in {plan}"));
+    assert!(at("move network device `eth1` into the container as `inside`") < at("map uids"), "{plan}");
+    assert_eq!(refusal(&[devices]), "`linux.netDevices` need a network namespace");
+    let refused = |devices: Value| refusal(&[namespaces(&["mount", "network"]), ("/linux/netDevices", devices)]);
+    let twice = refused(json!({ "a": { "name": "c" }, "b": { "name": "c" } }));
+    assert_eq!(twice, "`linux.netDevices` has two devices that are called `c`");
+    for name in ["", "..", "a/b", "a b", "sixteen-letters-"] {
+        let sentence = format!("`linux.netDevices`: `{name}` is no name of a device");
+        assert_eq!(refused(json!({ name: { "name": "eth0" } })), sentence);
+    }
+}
+
+#[test]
 fn users_and_groups_have_lists_of_ranges_of_their_own() {
     let uids = ids(UIDS, &[(0, 100_000, 1000), (1000, 1000, 1), (1001, 101_001, 500)]);
     let gids = ids(GIDS, &[(0, 200_000, 65_536)]);

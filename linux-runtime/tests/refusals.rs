@@ -75,7 +75,6 @@ fn a_field_without_an_executor_is_refused_by_its_name() {
         ("/linux/cgroupsPath", json!("/elsewhere"), "linux.cgroupsPath"),
         ("/linux/mountLabel", json!("system_u:object_r:container_file_t:s0"), "linux.mountLabel"),
         ("/linux/intelRdt", json!({ "closID": "a" }), "linux.intelRdt"),
-        ("/linux/netDevices", json!({ "eth0": { "name": "eth1" } }), "linux.netDevices"),
     ];
     for (pointer, value, name) in cases {
         let said = refusal(pointer, value).map(|plan| plan.to_string());

@@ -7,6 +7,7 @@ use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, LinuxTimeOffs
 
 use super::cgroups::Groups;
 use super::ids::Ids;
+use super::net_devices::{NetDevices, net_devices};
 use super::{Draft, Files, c_path, c_string};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
@@ -19,6 +20,8 @@ pub(super) struct Namespaces {
     pub(super) made: u64,
     /// Of others, to be entered: their kind and where they are found.
     joined: Vec<(LinuxNamespaceType, CString)>,
+    /// Network devices that it gets of the runtime's.
+    pub(super) devices: NetDevices,
     /// How far the clocks of its time namespace are ahead, as the kernel wants it written.
     offsets: Option<CString>,
 }
@@ -29,7 +32,7 @@ pub(super) type Entered = Vec<(LinuxNamespaceType, Slot)>;
 impl Namespaces {
     /// Sorts what the specification lists; `confined` makes a user namespace whatever it says.
     pub(super) fn sort(spec: &Spec, linux: &Linux, confined: bool, files: &Files<'_>) -> Result<Namespaces> {
-        let mut namespaces = Namespaces { made: 0, joined: Vec::new(), offsets: None };
+        let mut namespaces = Namespaces { made: 0, joined: Vec::new(), devices: NetDevices::new(), offsets: None };
         let listed = linux.namespaces().as_deref().unwrap_or_default();
         for (at, one) in listed.iter().enumerate() {
             if listed[..at].iter().any(|before| before.typ() == one.typ()) {
@@ -42,6 +45,7 @@ impl Namespaces {
             namespaces.made |= user as u64;
         }
         namespaces.offsets = offsets(linux, namespaces.made)?;
+        namespaces.devices = net_devices(linux, &namespaces)?;
         namespaces.check(spec, files)?;
         Ok(namespaces)
     }
@@ -132,7 +136,8 @@ impl Draft {
         let clone = Action::Clone { namespaces: flags, cgroup: groups.unified };
         let of_helper = entered.iter().any(|(kind, _)| namespaces.of_helper(*kind));
         let user = namespaces.has(LinuxNamespaceType::User);
-        if user || of_helper || namespaces.offsets.is_some() || !self.borrows.is_empty() {
+        let devices = &namespaces.devices;
+        if user || of_helper || !devices.is_empty() || namespaces.offsets.is_some() || !self.borrows.is_empty() {
             self.push(Actor::Zygote, Action::Fork { cgroup: None });
             for borrow in std::mem::take(&mut self.borrows) {
                 self.push(Actor::Helper, borrow);
@@ -145,7 +150,9 @@ impl Draft {
         } else {
             self.push(Actor::Zygote, clone);
         }
-        if let Some(ids) = ids.filter(|_| namespaces.makes(LinuxNamespaceType::User)) {
+        let ids = ids.filter(|_| namespaces.makes(LinuxNamespaceType::User));
+        self.take_net_devices(devices, entered, ids.is_some());
+        if let Some(ids) = ids {
             self.push(Actor::Helper, ids.action(facts));
         }
         for (kind, namespace) in entered {

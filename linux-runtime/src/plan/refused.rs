@@ -39,7 +39,6 @@ pub(super) fn container(spec: &Spec, linux: &Linux, request: &Request<'_>) -> Re
         ("uidMappings", some(spec.uid_mappings())),
         ("gidMappings", some(spec.gid_mappings())),
         ("linux.cgroupsPath", request.direct.is_none() && linux.cgroups_path().is_some()),
-        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|all| !all.is_empty())),
         ("linux.mountLabel", text(linux.mount_label())),
         ("linux.intelRdt", linux.intel_rdt().is_some()),
     ])?;

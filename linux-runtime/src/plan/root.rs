@@ -150,6 +150,8 @@ impl Draft {
         self.attach(Actor::Child, groups);
         if namespaces.makes(LinuxNamespaceType::User) {
             self.push(Actor::Child, Action::AwaitMaps);
+        } else if !namespaces.devices.is_empty() {
+            self.push(Actor::Child, Action::AwaitHelper);
         }
         if namespaces.has(LinuxNamespaceType::User) {
             self.push(Actor::Child, Action::BecomeRoot);

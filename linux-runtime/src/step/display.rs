@@ -206,6 +206,11 @@ impl fmt::Display for Action {
             Action::ChangeRoot { root } => write!(f, "change to root {root}"),
             Action::AttachRootAt { root, path } => write!(f, "attach root {root} at {}", text(path)),
             Action::EnterRoot { root } => write!(f, "change root to {root} beside others"),
+            Action::TakeNetDevice { name, new, .. } => {
+                write!(f, "move network device {} into the container as {}", text(name), text(new))
+            }
+            Action::LetGo => f.write_str("let the child go on"),
+            Action::AwaitHelper => f.write_str("wait for the helper"),
             Action::StayAsInit => f.write_str("stay as init, with the program as a child"),
             Action::AwaitHooks => f.write_str("wait for the runtime's hooks"),
             Action::Hook { kind, path, .. } => write!(f, "run {kind} hook {}", text(path)),

@@ -93,7 +93,7 @@ pub(crate) fn launch(
                 Cloned::Parent { pidfd, .. } => helper = Some(pidfd),
             },
             Action::Clone { namespaces, cgroup } => {
-                let pipe = plan.has_maps().then(|| pipe_with(PipeFlags::CLOEXEC)).transpose();
+                let pipe = plan.child_waits().then(|| pipe_with(PipeFlags::CLOEXEC)).transpose();
                 context.maps = pipe.map_err(failed)?;
                 match clone(&context, *namespaces, *cgroup).map_err(failed)? {
                     Cloned::Child => init::become_guest(context),

@@ -18,6 +18,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("a user namespace is joined with those of the machine", joined_user_alone),
     ("a mount namespace is joined, and whoever lives there keeps its root", joined_mounts),
     ("the path of a namespace of another kind is refused", wrong_kind),
+    ("network devices move with their addresses", net_devices),
     ("clocks of a time namespace are ahead, for exec as well", clocks),
 ];
 
@@ -184,5 +185,34 @@ fn clocks(bundle: &mut Bundle) -> Result<(), Failed> {
     assert!((1_000_000..1_000_100).contains(&ahead), "{ahead}");
     let offsets = fs::read_to_string(format!("/proc/{}/timens_offsets", pid(bundle)?))?;
     assert!(offsets.lines().any(|line| line.split_whitespace().eq(["boottime", "1000000", "7"])), "{offsets}");
+    Ok(())
+}
+
+/// Two ends of a cable in a network namespace of the test's own, where the runtime runs.
+fn net_devices(bundle: &mut Bundle) -> Result<(), Failed> {
+    bundle.spec["linux"]["netDevices"] = json!({ "near": { "name": "inside" } });
+    let links = "cat /proc/net/dev; /bin/busybox ip addr show inside";
+    for confined in [false, true] {
+        if confined {
+            confine(bundle);
+        }
+        bundle.runs(&["sh", "-c", links]).write()?;
+        let script = format!(
+            "ip link add near type veth peer name far && ip addr add 192.0.2.7/24 dev near && \
+             ip addr add 2001:db8::7/64 dev near nodad && ip link set far up && exec {} --root {} run {}",
+            env!("CARGO_BIN_EXE_proa-linux"),
+            bundle.path("state"),
+            bundle.id
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--net", "sh", "-c", &script]).current_dir(bundle.path(""));
+        let seen = bundle.end(&mut command)?.succeeded()?.output;
+        for part in ["inside:", "192.0.2.7/24", "2001:db8::7/64", "UP"] {
+            assert!(seen.contains(part), "`{part}` is not in {seen}");
+        }
+        assert!(!seen.contains("near") && !seen.contains("far"), "{seen}");
+    }
+    bundle.spec["linux"]["netDevices"] = json!({ "proa-nowhere": {} });
+    bundle.run(&["true"])?.refused("move network device `proa-nowhere` into the container as `proa-nowhere`");
     Ok(())
 }
