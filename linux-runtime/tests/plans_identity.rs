@@ -385,13 +385,16 @@ fn what_cannot_be_given_is_left_out_and_told() {
         ("/process/capabilities", sets)
     };
     let told = |facts: &Facts, names: &[&str]| lower_for(facts, &[sets(names)]).unwrap().warnings;
-    let ambient = "capability `CAP_KILL` is ambient but not permitted and inheritable and is left out";
-    assert_eq!(told(&root(), &["CAP_KILL"]), [ambient]);
+    let user = ("/process/user", json!({ "uid": 7, "gid": 7 }));
+    let ambient = "capabilities CAP_CHOWN, CAP_KILL are ambient but not permitted and inheritable and are left out";
+    let names = ["CAP_KILL", "CAP_CHOWN"];
+    assert_eq!(lower(&[sets(&names), user]).unwrap().warnings, [ambient]);
+    assert!(told(&root(), &names).is_empty(), "root has no use for them");
     let without = Facts { capabilities: root().capabilities & !(1 << 24), ..root() };
-    let lacks = "capability `CAP_SYS_RESOURCE` cannot be given by this runtime on this kernel and is left out";
+    let lacks = "capabilities CAP_SYS_RESOURCE cannot be given by this runtime on this kernel and are left out";
     assert_eq!(told(&without, &["CAP_SYS_RESOURCE"])[0], lacks);
     let old = Facts { kernel: (5, 8), ..root() };
-    let unknown = "capability `CAP_CHECKPOINT_RESTORE` cannot be given by this runtime on this kernel and is left out";
+    let unknown = "capabilities CAP_CHECKPOINT_RESTORE cannot be given by this runtime on this kernel and are left out";
     assert_eq!(told(&old, &["CAP_CHECKPOINT_RESTORE", "CAP_BPF"])[0], unknown);
     let none: [&str; 0] = [];
     assert_eq!(told(&root(), &[]), none);

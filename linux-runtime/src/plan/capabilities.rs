@@ -53,11 +53,12 @@ impl Draft {
             ambient: asked.ambient & asked.permitted & asked.inheritable & self.givable,
         };
         self.warn(held & !self.givable, "cannot be given by this runtime on this kernel");
-        self.warn(asked.effective & !asked.permitted, "is effective but not permitted");
-        self.warn(
-            asked.ambient & !(asked.permitted & asked.inheritable),
-            "is ambient but not permitted and inheritable",
-        );
+        self.warn(asked.effective & !asked.permitted, "are effective but not permitted");
+        // Root has no use for ambient ones, and engines give them to everybody.
+        if process.user().uid() != 0 {
+            let possible = asked.permitted & asked.inheritable;
+            self.warn(asked.ambient & !possible, "are ambient but not permitted and inheritable");
+        }
         given
     }
 
@@ -69,6 +70,9 @@ impl Draft {
 
     fn warn(&mut self, left_out: u64, why: &str) {
         let names = CAPABILITY_NAMES.iter().enumerate().filter(|(bit, _)| left_out >> bit & 1 == 1);
-        self.warnings.extend(names.map(|(_, name)| format!("capability `CAP_{name}` {why} and is left out")));
+        let names: Vec<String> = names.map(|(_, name)| format!("CAP_{name}")).collect();
+        if !names.is_empty() {
+            self.warnings.push(format!("capabilities {} {why} and are left out", names.join(", ")));
+        }
     }
 }
