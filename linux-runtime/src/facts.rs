@@ -78,6 +78,11 @@ impl Facts {
         }
     }
 
+    /// Whether this process is in another user namespace than the machine's first.
+    pub fn in_user_namespace() -> bool {
+        fs::metadata("/proc/self/ns/user").is_ok_and(|namespace| namespace.ino() != FIRST_USER_NAMESPACE)
+    }
+
     /// Whether namespaces and mounts can be made without a user namespace.
     pub(crate) fn administers(&self) -> bool {
         self.namespaces && self.capabilities & CapabilitySet::SYS_ADMIN.bits() != 0
@@ -127,9 +132,8 @@ fn selinux() -> bool {
 const FIRST_USER_NAMESPACE: u64 = 0xefff_fffd;
 
 fn devices() -> bool {
-    let first = fs::metadata("/proc/self/ns/user").is_ok_and(|namespace| namespace.ino() == FIRST_USER_NAMESPACE);
     let capable = rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::MKNOD));
-    first && capable
+    capable && !Facts::in_user_namespace()
 }
 
 fn kernel_version() -> (u32, u32) {

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::Spec;
 use proa_linux::cgroup::{self, Layout};
-use proa_linux::read_container;
+use proa_linux::{Facts, read_container};
 use rustix::process::{Pid, PidfdFlags, geteuid, pidfd_open};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -85,8 +85,14 @@ pub(super) fn root(global: &Global) -> PathBuf {
     if let Some(root) = &global.root {
         return root.clone();
     }
-    let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !geteuid().is_root());
+    let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| is_ordinary());
     own.map_or_else(|| PathBuf::from("/run/proa-linux"), |run| PathBuf::from(run).join("proa-linux"))
+}
+
+/// Whether /run is not this user's: root of a user namespace is an ordinary user as well, unless it says that it is root
+/// (containers in containers).
+fn is_ordinary() -> bool {
+    !geteuid().is_root() || Facts::in_user_namespace() && std::env::var_os("USER").is_none_or(|user| user != "root")
 }
 
 /// A folder for a new container.

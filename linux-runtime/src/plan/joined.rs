@@ -40,7 +40,7 @@ pub(super) fn lower(process: &Process, join: &Join<'_>, facts: &Facts) -> Result
     draft.oom_score(process)?;
     draft.labels(process, Actor::Helper, facts)?;
     draft.affinity_on_the_way(process, |draft| draft.attach(Actor::Helper, &groups))?;
-    let namespaces = namespaces(join, facts);
+    let namespaces = namespaces(join);
     draft.push(Actor::Helper, Action::Join { process: container, namespaces });
     draft.push(Actor::Helper, Action::Clone { namespaces: 0, cgroup: None });
     if join.in_user {
@@ -56,15 +56,16 @@ pub(super) fn lower(process: &Process, join: &Join<'_>, facts: &Facts) -> Result
     draft.finish(process, join.streams)
 }
 
-/// The kinds of namespaces (`CLONE_NEW*`) that the container may have of its own. Who has rights over the machine's enters
-/// them all, since his own may be others by now than when the container was made; others may enter only what is not the
-/// machine's.
-fn namespaces(join: &Join<'_>, facts: &Facts) -> u64 {
+/// The kinds of namespaces (`CLONE_NEW*`) that the container may have of its own. What it inherited is not entered: it is
+/// the joining process's as well, and often nobody's to enter who has no rights over the machine.
+fn namespaces(join: &Join<'_>) -> u64 {
     use LinuxNamespaceType::{Cgroup, Ipc, Mount, Network, Pid, Uts};
-    let listed = join.linux.and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
-    let listed = listed.fold(0, |all, one| all | one.typ() as u64);
-    let common = [Mount, Pid, Network, Ipc, Uts, Cgroup].into_iter().fold(0, |all, kind| all | kind as u64);
-    let namespaces = if facts.administers() || listed == 0 { listed | common } else { listed };
+    let all = |kinds: &mut dyn Iterator<Item = LinuxNamespaceType>| kinds.fold(0, |all, kind| all | kind as u64);
+    let listed = join.linux.and_then(|linux| linux.namespaces().as_ref());
+    let namespaces = match listed {
+        Some(listed) => all(&mut listed.iter().map(|one| one.typ())),
+        None => all(&mut [Mount, Pid, Network, Ipc, Uts, Cgroup].into_iter()),
+    };
     // setns(2) refuses the user namespace one is already in, so it is named only where there is another.
     let user = LinuxNamespaceType::User as u64;
     if join.in_user { namespaces | user } else { namespaces & !user }

@@ -15,6 +15,8 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("an ordinary user's container is created, started, joined and killed", life),
     ("newuidmap and newgidmap give an ordinary user the ids that are his", ranges),
     ("ids that are somebody else's are not given", foreign),
+    ("root of an ordinary user's namespace runs containers in it", within),
+    ("podman of an ordinary user runs, joins and removes containers", podman),
     ("what an ordinary user cannot have is refused by the field", refusals),
 ];
 
@@ -42,7 +44,7 @@ fn prepare(bundle: &mut Bundle) -> Result<(), Failed> {
     assert!(copied.success());
     fs::remove_file(bundle.path("config.json"))?;
     chown(bundle.path(""), Some(USER), Some(USER))?;
-    for path in ["rootfs", "rootfs/tmp", "rootfs/dev", "rootfs/proc", "rootfs/sys"] {
+    for path in ["rootfs", "rootfs/tmp", "rootfs/dev", "rootfs/proc", "rootfs/sys", "rootfs/etc"] {
         chown(bundle.path(path), Some(USER), Some(USER))?;
     }
     program(bundle, &["spec", "--rootless"])?.succeeded()?;
@@ -89,23 +91,80 @@ fn range(inside: u32, outside: u32, size: u32) -> Value {
     json!({ "containerID": inside, "hostID": outside, "size": size })
 }
 
-/// Runs it where /etc says that the user exists and has ids of his own, in a mount namespace that ends with it.
-fn run_with_ids(bundle: &mut Bundle, script: &str) -> Result<Ended, Failed> {
-    bundle.runs(&["sh", "-c", script]).write()?;
+/// `words` of a shell as that user, where /etc says that he exists and has ids of his own, in a mount namespace that ends with
+/// them.
+fn known(bundle: &Bundle, words: &str) -> Result<Ended, Failed> {
     fs::write(bundle.path("passwd"), format!("root:x:0:0::/:/bin/sh\nordinary:x:{USER}:{USER}::/:/bin/sh\n"))?;
     fs::write(bundle.path("ids"), "ordinary:700000:65536\n")?;
     let files = [("passwd", "/etc/passwd"), ("ids", "/etc/subuid"), ("ids", "/etc/subgid")];
     let binds = files.map(|(own, place)| format!("mount --bind {} {place}", bundle.path(own))).join(" && ");
-    let user = USER.to_string();
-    let words = format!(
-        "{binds} && exec setpriv --reuid {user} --regid {user} --clear-groups {} --root {} run {}",
-        bundle.path("program"),
-        bundle.path("state"),
-        bundle.id
-    );
+    let setpriv = format!("setpriv --reuid {USER} --regid {USER} --clear-groups --inh-caps=-all");
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", &words]).current_dir(bundle.path(""));
-    bundle.end(&mut command)
+    command.args(["--mount", "sh", "-c", &format!("{binds} && exec {setpriv} {words}")]);
+    command.env("HOME", bundle.path("home")).env("XDG_RUNTIME_DIR", bundle.path("run")).env_remove("USER");
+    bundle.end(command.current_dir(bundle.path("")))
+}
+
+fn run_with_ids(bundle: &mut Bundle, script: &str) -> Result<Ended, Failed> {
+    bundle.runs(&["sh", "-c", script]).write()?;
+    known(bundle, &format!("{} --root {} run {}", bundle.path("program"), bundle.path("state"), bundle.id))
+}
+
+/// As podman makes a user namespace, and calls runtimes in it: they are root there, with what an ordinary user has outside.
+fn within(bundle: &mut Bundle) -> Result<(), Failed> {
+    prepare(bundle)?;
+    let namespaces = bundle.spec["linux"]["namespaces"].as_array_mut().ok_or("no list")?;
+    namespaces.retain(|one| one["type"] != "user");
+    bundle.spec["linux"]["uidMappings"] = Value::Null;
+    bundle.spec["linux"]["gidMappings"] = Value::Null;
+    bundle.runs(&["sh", "-c", "id -u; cat /proc/self/uid_map; echo x > /dev/null && echo $$"]).write()?;
+    let program = format!("{} run {}", bundle.path("program"), bundle.id);
+    fs::create_dir(bundle.path("run"))?;
+    chown(bundle.path("run"), Some(USER), Some(USER))?;
+    let ended = known(bundle, &format!("unshare --user --map-root-user --mount {program}"))?.succeeded()?;
+    let words: Vec<&str> = ended.output.split_whitespace().collect();
+    assert_eq!(words, ["0", "0", &USER.to_string(), "1", "1"], "{ended:?}");
+    assert_eq!(fs::read_dir(bundle.path("run/proa-linux"))?.count(), 0, "state is left");
+    Ok(())
+}
+
+fn podman(bundle: &mut Bundle) -> Result<(), Failed> {
+    if Command::new("podman").arg("--version").output().is_err() {
+        eprintln!("there is no podman: apt install podman");
+        return Ok(());
+    }
+    prepare(bundle)?;
+    for name in ["home", "run"] {
+        fs::create_dir(bundle.path(name))?;
+        chown(bundle.path(name), Some(USER), Some(USER))?;
+    }
+    let (root, id) = (bundle.path("rootfs"), bundle.id.clone());
+    let podman = format!("podman --cgroup-manager cgroupfs --storage-driver vfs --runtime {} ", bundle.path("program"));
+    let own = "--network none --ulimit host";
+    let outcome = [
+        (format!("run --rm {own} --user 5:6 --rootfs {root} sh -c 'id -u; id -g; exit 7'"), 7, "5\n6\n"),
+        (format!("run --detach --name {id} {own} --rootfs {root} sh -c 'echo $$; exec sleep 1000'"), 0, ""),
+        (format!("exec {id} sh -c 'id -u; cat /proc/1/comm; exit 3'"), 3, "0\nsleep\n"),
+        (
+            format!(
+                "run --rm --network container:{id} --pid container:{id} --ulimit host --rootfs {root} cat /proc/1/comm"
+            ),
+            0,
+            "sleep\n",
+        ),
+        (format!("rm --force --time 0 {id}"), 0, ""),
+    ]
+    .into_iter()
+    .try_for_each(|(words, code, output)| {
+        let ended = known(bundle, &format!("{podman}{words}"))?;
+        let as_told = ended.code == Some(code) && ended.output.ends_with(output);
+        if as_told { Ok(()) } else { Err(Failed::from(format!("podman {words}: {ended:?}"))) }
+    });
+    // What keeps podman's user namespace.
+    if let Ok(pause) = fs::read_to_string(bundle.path("run/libpod/tmp/pause.pid")) {
+        Command::new("kill").args(["-9", pause.trim()]).status()?;
+    }
+    outcome
 }
 
 fn ranges(bundle: &mut Bundle) -> Result<(), Failed> {
