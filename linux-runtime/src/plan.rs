@@ -17,6 +17,7 @@ use self::devices::Owner;
 use self::ids::Ids;
 use self::namespaces::Namespaces;
 
+mod bounds;
 mod capabilities;
 mod cgroups;
 mod confined;
@@ -133,6 +134,8 @@ impl Plan {
         let linux = spec.linux().clone().unwrap_or_default();
         refused::container(spec, &linux, request)?;
         refused::process(process)?;
+        bounds::container(spec, &linux)?;
+        bounds::process(process)?;
         let ids = Ids::choose(request.user_namespace, &linux)?;
         let namespaces = Namespaces::sort(spec, &linux, ids.is_some(), &request.files)?;
         let has = |kind| namespaces.has(kind);

@@ -61,7 +61,13 @@ fn main() -> ExitCode {
 }
 
 fn on_v2() -> Vec<Trial> {
-    [sandboxes::trials(), resources::trials(), verbs::trials()].into_iter().flatten().collect()
+    let trials = [sandboxes::trials(), resources::trials(), verbs::trials()];
+    trials.into_iter().flatten().filter(|trial| !needs_more(trial.name())).collect()
+}
+
+/// Cases about filters build a program or run python, which this machine has not; cgroups are nothing to them.
+fn needs_more(name: &str) -> bool {
+    name == sandboxes::WAYS_OUT || verbs::seccomp::CASES.iter().any(|(case, _)| *case == name)
 }
 
 /// What a machine said of its cases, or why it could not be asked.

@@ -3,7 +3,7 @@
 use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxSeccomp, Process};
 
 use super::process::{Filter, Start};
-use super::{Direct, Draft, Plan, Streams, capabilities, refused};
+use super::{Direct, Draft, Plan, Streams, bounds, capabilities, refused};
 use crate::error::Result;
 use crate::facts::Facts;
 use crate::step::{Action, Actor};
@@ -30,6 +30,7 @@ pub struct Join<'a> {
 
 pub(super) fn lower(process: &Process, join: &Join<'_>, facts: &Facts) -> Result<Plan> {
     refused::process(process)?;
+    bounds::process(process)?;
     let mut draft = Draft::new(true, facts);
     draft.assembler = Actor::Helper;
     draft.givable = capabilities::givable(facts, join.in_user);

@@ -89,13 +89,14 @@ impl Draft {
         let name = name.ok_or_else(|| Error::Plan("no command is given and the image has none".into()))?;
         let candidates = candidates(name, process.env().as_deref().unwrap_or_default())?;
         let barrier = self.barrier(start, name, &candidates)?;
-        self.identity(process, filter, barrier)?;
+        // Before the filter: profiles older than close_range(2) do not allow it. What is opened later closes by itself.
         let first = start.direct.map_or(0, |direct| direct.preserve);
         if first == 0 {
             self.push(Actor::Child, Action::SealDescriptors);
         } else {
             self.push(Actor::Child, Action::SealFrom { first: u32::from(first) + 3 });
         }
+        self.identity(process, filter, barrier)?;
         if start.init {
             self.push(Actor::Child, Action::StayAsInit);
         }

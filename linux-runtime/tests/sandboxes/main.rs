@@ -15,6 +15,9 @@ use proa_linux::{Join, Plan, Prepared, SUBORDINATE, Streams, cgroup};
 use serde_json::json;
 
 mod guest;
+#[allow(clippy::duplicate_mod, reason = "two suites use it, and a third has both")]
+#[path = "../seccomp/probe.rs"]
+mod probe;
 
 use guest::{Guest, PARENT, expect, lacks};
 
@@ -25,6 +28,9 @@ fn hold(descriptors: Vec<OwnedFd>) -> i32 {
     let read = descriptors.first().map(|input| rustix::io::read(input, &mut [0; 1]));
     if matches!(read, Some(Ok(_))) { 0 } else { 1 }
 }
+
+pub(crate) const WAYS_OUT: &str =
+    "the default filter keeps io_uring, AF_ALG, AF_VSOCK, keyrings, namespaces and 32-bit calls away";
 
 type Case = fn(&mut Guest) -> Result<(), Failed>;
 
@@ -39,7 +45,7 @@ fn main() -> ExitCode {
 
 pub(crate) fn trials() -> Vec<Trial> {
     let lacks = lacks();
-    let cases: [(&str, Case); 21] = [
+    let cases: [(&str, Case); 22] = [
         ("a program's output and exit status come back", output_and_status),
         ("a guest sees only its own processes", own_processes),
         ("root under a user namespace is nobody outside", user_namespace),
@@ -60,6 +66,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("a namespace of another sandbox is joined by path", joins_by_path),
         ("a terminal comes from the guest's own devpts", terminal),
         ("a sandbox that was never started ends with its zygote", never_started),
+        (WAYS_OUT, ways_out),
         ("nothing is left: no mount, no process, no cgroup", nothing_left),
     ];
     let required = std::env::var("PROA_TEST_REQUIRE").is_ok_and(|value| value == "all");
@@ -444,6 +451,21 @@ fn never_started(guest: &mut Guest) -> Result<(), Failed> {
     expect("its end", ended == 1, ended)?;
     cgroup::remove(&guest.facts.cgroups, &format!("{PARENT}/{}", guest.id))?;
     cgroup::remove_parent(&guest.facts.cgroups, PARENT);
+    Ok(())
+}
+
+/// CVE-2026-31431 (AF_ALG) and its kin, by every way of calling.
+fn ways_out(guest: &mut Guest) -> Result<(), Failed> {
+    probe::build(&guest.folder.path().join("layer/bin/probe"))?;
+    for user in [None, Some(SUBORDINATE)] {
+        guest.user = user;
+        let ended = guest.run(&["probe"])?;
+        probe::refused(&probe::answers(&ended.output)?)?;
+        let ended = guest.run(&["probe", "int80"])?;
+        let answers = probe::answers(&ended.output)?;
+        let refused = answers.len() == 4 && answers.values().all(|number| *number == libc::EPERM);
+        expect("32-bit calls", refused, answers)?;
+    }
     Ok(())
 }
 

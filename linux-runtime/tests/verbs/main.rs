@@ -11,6 +11,7 @@ mod escapes;
 mod exec;
 mod hooks;
 mod life;
+pub(crate) mod seccomp;
 mod terminals;
 
 use bundle::Bundle;
@@ -27,7 +28,8 @@ fn main() -> ExitCode {
 pub(crate) fn trials() -> Vec<Trial> {
     let lacks = bundle::lacks();
     let required = std::env::var("PROA_TEST_REQUIRE").is_ok_and(|value| value == "all");
-    let suites = [life::CASES, exec::CASES, hooks::CASES, terminals::CASES, documents::CASES, escapes::CASES];
+    let suites =
+        [life::CASES, exec::CASES, hooks::CASES, terminals::CASES, documents::CASES, escapes::CASES, seccomp::CASES];
     let trials = suites.into_iter().flatten().map(|(name, case)| trial(name, *case, lacks.clone(), required));
     trials.collect()
 }
