@@ -245,6 +245,7 @@ impl Host {
             ports: Vec::new(),
             volumes: Vec::new(),
             inherited: Vec::new(),
+            health: None,
             restarts: Restarts::default(),
             restart_on_unhealthy: request.label(RESTART_LABEL) == Some("true"),
         };

@@ -26,6 +26,7 @@ pub(crate) fn fill(suite: &mut Suite) {
             names_of_any_length_and_kind_are_unknown,
             parameters_that_make_no_sense_are_refused,
             thousands_of_idle_connections_keep_nobody_out,
+            hundreds_of_silent_uploads_keep_nobody_out,
         ],
     );
     suite.add(&[Need::Isolation(Isolation::Linux)], cases![numbers_that_make_no_sense_are_refused]);
@@ -381,6 +382,30 @@ fn numbers_that_make_no_sense_are_refused() -> Result<()> {
             ensure!(removed.status == 204, "{body}: {} {}", removed.status, removed.text());
         }
     }
+    node.close()
+}
+
+/// Whoever uploads an archive and falls silent holds one of few places, and none of the threads that others need.
+fn hundreds_of_silent_uploads_keep_nobody_out() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let node = Node::start()?;
+    let mut silent = Vec::new();
+    for at in 0..600 {
+        let mut stream = UnixStream::connect(node.socket()).with_context(|| format!("connection {at}"))?;
+        let target = if at % 2 == 0 { "/images/load" } else { "/images/create?fromSrc=-&repo=silent" };
+        write!(stream, "POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nhalf")?;
+        silent.push(stream);
+    }
+    // Each of these needs a thread that may block.
+    for _ in 0..3 {
+        let begun = Instant::now();
+        node.get("/images/json")?.success()?;
+        node.get("/system/df")?.success()?;
+        ensure!(begun.elapsed() < Duration::from_secs(30), "the answers took {:?}", begun.elapsed());
+    }
+    drop(silent);
+    node.probe()?;
     node.close()
 }
 

@@ -221,7 +221,15 @@ fn health_is_looked_after_by_the_next_host(under: &Under) -> Result<()> {
         node.restart()?;
         exec(node, container.id(), &["touch", "/well"])?;
         feels("healthy")?;
+        let begins = |at: fn(&[Value]) -> Option<&Value>| -> Result<String> {
+            let health = container.inspect()?["State"]["Health"].clone();
+            ensure!(health["Status"] == "healthy", "it is not healthy: {health}");
+            let answer = health["Log"].as_array().and_then(|log| at(log)).context("there are answers")?;
+            Ok(answer["Start"].as_str().context("`Start` is a time")?.to_owned())
+        };
+        let last = begins(|log| log.last())?;
         node.restart()?;
+        ensure!(begins(|log| log.first())? < last, "what was found before is forgotten");
         feels("healthy")
     })
 }

@@ -9,6 +9,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Frame, Incoming, SizeHint};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::api::reply::Failure;
 
@@ -222,12 +223,18 @@ pub(crate) async fn json<T: serde::de::DeserializeOwned + Default>(body: Sent) -
 pub(crate) struct Reader {
     pieces: tokio::sync::mpsc::Receiver<io::Result<Bytes>>,
     current: Bytes,
+    _room: Option<SemaphorePermit<'static>>,
 }
 
+/// Uploads that are read at once by code that blocks. Each holds a thread, of which there are 512, and a client may be silent
+/// for long: the others wait for their turn without one.
+static UPLOADS: Semaphore = Semaphore::const_new(64);
+
 impl Reader {
-    /// Reads `body`; a task of its own fetches the pieces.
-    pub(crate) fn new(body: Sent) -> Reader {
-        Reader::within(SILENCE, body)
+    /// Reads `body` once there is room for one more upload; a task of its own fetches the pieces.
+    pub(crate) async fn in_turn(body: Sent) -> Reader {
+        let room = UPLOADS.acquire().await.ok();
+        Reader { _room: room, ..Reader::within(SILENCE, body) }
     }
 
     /// The same from a client that has `patience` to send each piece: whoever reads may hold what others wait for.
@@ -247,7 +254,7 @@ impl Reader {
                 }
             }
         });
-        Reader { pieces, current: Bytes::new() }
+        Reader { pieces, current: Bytes::new(), _room: None }
     }
 }
 

@@ -24,7 +24,7 @@ const NAMES_MAX: usize = 1000;
 
 /// `POST /images/load`. As dockerd does, a refused archive is told in the stream: clients look for its errors there.
 pub(crate) async fn load(host: &Arc<Host>, call: Call) -> Answer {
-    let loaded = match host.images.load(Reader::new(call.body)).await {
+    let loaded = match host.images.load(Reader::in_turn(call.body).await).await {
         Ok(loaded) => loaded,
         Err(error) => {
             let message = error.sentence();
@@ -68,7 +68,7 @@ pub(crate) async fn import(host: &Arc<Host>, call: Call, source: &str) -> Answer
     changes::apply(&mut config, &query.all("changes").map(str::to_owned).collect::<Vec<_>>())?;
     let comment = query.get("message").unwrap_or("Imported from -").to_owned();
     let import = Import { platform, config, comment, created: rfc3339(SystemTime::now()) };
-    let descriptor = host.images.import(import, target, Reader::new(call.body)).await?;
+    let descriptor = host.images.import(import, target, Reader::in_turn(call.body).await).await?;
     let id = descriptor.digest.to_string();
     host.events.image("import", &id, &id);
     let line = format!("{}\r\n", json!({ "status": id }));

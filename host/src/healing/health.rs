@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bollard_stubs::models::HealthConfig;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
@@ -36,7 +37,8 @@ pub enum Probe {
 }
 
 /// How a container feels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Feeling {
     Starting,
     Healthy,
@@ -44,7 +46,7 @@ pub enum Feeling {
 }
 
 /// One answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// Nanoseconds since 1970.
     pub begin: u64,
@@ -56,13 +58,21 @@ pub struct Answer {
 }
 
 /// What is known of a container's health.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     pub feeling: Feeling,
     /// Failures in a row.
     pub streak: u64,
     /// The last answers, the oldest first.
     pub log: VecDeque<Answer>,
+}
+
+/// What a container's record keeps of its health, for the next host: written when the feeling changes, not at every answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Felt {
+    /// The run it is about, by `Restarts::began`.
+    pub began: u64,
+    pub health: Health,
 }
 
 impl Feeling {

@@ -10,7 +10,7 @@ use proa_sandbox::Sandbox;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::healing::health::{Answer, Check, Feeling, Health, OUTPUT, Probe};
+use crate::healing::health::{Answer, Check, Feeling, Felt, Health, OUTPUT, Probe};
 use crate::healing::restart::monotonic;
 use crate::host::Host;
 use crate::state::{Container, Status};
@@ -39,10 +39,16 @@ impl Host {
     /// Looks after a container's health until the run that has begun ends; nothing where it has no check.
     pub(crate) fn watch_health(self: &Arc<Self>, container: &Arc<Container>) {
         let check = container.with(|record| Check::read(record.config.healthcheck.as_ref())).ok().flatten();
+        let same_run =
+            container.with(|record| record.health.as_ref().is_some_and(|felt| felt.began == record.restarts.began));
         container.with_health(|health| {
-            // As dockerd does: a new run is unknown again, what was found before stays to be read.
-            let log = health.take().map(|health| health.log).unwrap_or_default();
-            *health = check.is_some().then(|| Health { log, ..Health::default() });
+            let before = health.take().filter(|_| check.is_some()).unwrap_or_default();
+            *health = check.is_some().then(|| match same_run {
+                // The host is new, not the run.
+                true => before,
+                // As dockerd does: a new run is unknown again, what was found before stays to be read.
+                false => Health { log: before.log, ..Health::default() },
+            });
         });
         if let Some(check) = check {
             tokio::spawn(watch(self.clone(), container.clone(), check));
@@ -84,6 +90,7 @@ async fn watch(host: Arc<Host>, container: Arc<Container>, check: Check) {
         let answer = Answer { begin, end: now(), code: found.code, output };
         let changed = container.with_health(|health| health.as_mut()?.take(&check, answer, age));
         if let Some(feeling) = changed {
+            remember(&container);
             host.felt(&container, feeling);
         }
     }
@@ -93,6 +100,16 @@ async fn watch(host: Arc<Host>, container: Arc<Container>, check: Check) {
             health.feeling = Feeling::Unhealthy;
         }
     });
+}
+
+/// Keeps how a container feels for the next host.
+fn remember(container: &Container) {
+    let Some(health) = container.health() else { return };
+    let kept = container.edit(|record| record.health = Some(Felt { began: record.restarts.began, health }));
+    if let Err(error) = kept {
+        // It is asked again.
+        tracing::warn!(container = container.id(), "{}", error.sentence());
+    }
 }
 
 async fn probe(host: &Arc<Host>, container: &Arc<Container>, check: &Check) -> Found {

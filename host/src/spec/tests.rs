@@ -34,6 +34,7 @@ pub(crate) fn record(isolation: Isolation) -> Record {
         ports: Vec::new(),
         volumes: Vec::new(),
         inherited: Vec::new(),
+        health: None,
         restarts: crate::healing::restart::Restarts::default(),
         restart_on_unhealthy: false,
     }

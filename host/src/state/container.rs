@@ -9,7 +9,7 @@ use proa_sandbox::Sandbox;
 use tokio::sync::watch;
 
 use crate::error::{Error, Result};
-use crate::healing::health::Health;
+use crate::healing::health::{Feeling, Health};
 use crate::healing::restart::{Restarts, monotonic};
 use crate::permit::Share;
 use crate::state::log::Log;
@@ -69,6 +69,11 @@ pub struct News {
 impl Container {
     /// A container whose files lie in `folder`.
     pub fn new(record: Record, folder: PathBuf, log: Log) -> Container {
+        let health = record.health.as_ref().map(|felt| match record.status.is_running() {
+            true => felt.health.clone(),
+            // As dockerd does: what does not run is not well.
+            false => Health { feeling: Feeling::Unhealthy, ..felt.health.clone() },
+        });
         let news = News { status: record.status, exits: 0, code: record.exit_code, free: true, gone: false };
         Container {
             id: record.id.clone(),
@@ -81,7 +86,7 @@ impl Container {
             kept: AtomicBool::new(false),
             ill: AtomicBool::new(false),
             unwritten: AtomicBool::new(false),
-            health: Mutex::new(None),
+            health: Mutex::new(health),
             turn: tokio::sync::Mutex::new(()),
             motion: tokio::sync::RwLock::new(()),
         }

@@ -18,6 +18,7 @@ use proa_sandbox::{Artifact, Isolation, ModuleKind};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::healing::health::Felt;
 use crate::healing::restart::Restarts;
 use crate::state::seal::{sealed, unsealed};
 use crate::state::status::Status;
@@ -66,6 +67,9 @@ pub struct Record {
     /// The request's label of that meaning.
     #[serde(default)]
     pub restart_on_unhealthy: bool,
+    /// How it felt when that last changed.
+    #[serde(default)]
+    pub health: Option<Felt>,
     /// Its volumes, made at its creation.
     #[serde(default)]
     pub volumes: Vec<VolumeMount>,
