@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use libtest_mimic::Failed;
-use oci_spec::runtime::{Linux, Process, Root, Spec};
+use oci_spec::runtime::{Linux, Mount, Process, Root, Spec};
 use proa_linux::zygote::protocol::{Exit, Request};
 use proa_linux::zygote::{self, Client};
 use proa_linux::{Facts, Files, IdMap, Plan, Prepared, Streams, cgroup};
@@ -37,6 +37,8 @@ pub(crate) struct Guest {
     pub(crate) limit: Option<i64>,
     pub(crate) read_only: bool,
     pub(crate) init: bool,
+    /// Besides the standard ones.
+    pub(crate) mounts: Vec<Mount>,
 }
 
 /// How a guest ended.
@@ -76,6 +78,7 @@ impl Guest {
             limit: None,
             read_only: false,
             init: false,
+            mounts: Vec::new(),
         })
     }
 
@@ -90,6 +93,7 @@ impl Guest {
         let mut spec = Spec::default();
         spec.set_process(Some(self.process.clone()));
         spec.set_linux(Some(self.linux.clone()));
+        spec.mounts_mut().get_or_insert_default().extend(self.mounts.iter().cloned());
         let mut root = Root::default();
         root.set_readonly(Some(self.read_only));
         spec.set_root(Some(root));

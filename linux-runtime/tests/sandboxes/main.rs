@@ -60,6 +60,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ("a layer's devices cannot be opened", layer_devices),
         ("one more process joins a running guest", joined),
         ("a read-only root gets its working directory first", read_only_root),
+        ("a kernel before 5.12 holds mounts as tightly", older_kernel),
         ("a worker's memory holds nothing of other guests", foreign_secrets),
         ("a guest that outlives its zygote still tells how it ended", orphaned),
         ("an init of ours reaps, passes signals on and ends as its program", init),
@@ -157,6 +158,30 @@ fn read_only_root(guest: &mut Guest) -> Result<(), Failed> {
         let ended = guest.shell("pwd; touch here || echo refused")?;
         expect("the directory", ended.output.starts_with("/not/there\n"), &ended.output)?;
         expect("the root", ended.output.contains("refused\n"), ended.output)?;
+    }
+    Ok(())
+}
+
+/// The plan of a kernel without mount_setattr(2), which this one can execute as well.
+fn older_kernel(guest: &mut Guest) -> Result<(), Failed> {
+    let source = guest.folder.path().join("source");
+    fs::create_dir_all(source.join("there"))?;
+    let bind = json!({ "destination": "/data", "type": "bind", "source": source,
+        "options": ["rbind", "ro", "nosuid", "noatime"] });
+    guest.mounts = vec![serde_json::from_value(bind)?];
+    guest.facts.kernel = (5, 10);
+    guest.read_only = true;
+    for user in [None, Some(SUBORDINATE)] {
+        guest.user = user;
+        let plan = guest.plan(&["true"])?.to_string();
+        expect("the way of old", plan.contains("remount `/data`") && plan.contains("by a remount"), &plan)?;
+        let script = "for place in / /data /proc/sys/kernel/hostname; do echo x > $place/new || echo x > $place; done; \
+                      ls /data; cat /proc/self/mountinfo";
+        let ended = guest.shell(script)?;
+        let refused = ended.output.matches("Read-only file system").count();
+        expect("nothing is written", refused == 3, &ended.output)?;
+        expect("the source", ended.output.contains("there\n"), &ended.output)?;
+        expect("its attributes", ended.output.contains(" /data ro,nosuid,noatime - "), &ended.output)?;
     }
     Ok(())
 }

@@ -11,6 +11,8 @@ mod escapes;
 mod exec;
 mod hooks;
 mod life;
+mod links;
+mod mounts;
 pub(crate) mod seccomp;
 mod terminals;
 
@@ -28,8 +30,17 @@ fn main() -> ExitCode {
 pub(crate) fn trials() -> Vec<Trial> {
     let lacks = bundle::lacks();
     let required = std::env::var("PROA_TEST_REQUIRE").is_ok_and(|value| value == "all");
-    let suites =
-        [life::CASES, exec::CASES, hooks::CASES, terminals::CASES, documents::CASES, escapes::CASES, seccomp::CASES];
+    let suites = [
+        life::CASES,
+        exec::CASES,
+        hooks::CASES,
+        terminals::CASES,
+        documents::CASES,
+        mounts::CASES,
+        escapes::CASES,
+        links::CASES,
+        seccomp::CASES,
+    ];
     let trials = suites.into_iter().flatten().map(|(name, case)| trial(name, *case, lacks.clone(), required));
     trials.collect()
 }
