@@ -99,6 +99,11 @@ impl Facts {
         self.kernel >= (5, 12)
     }
 
+    /// Why no path inside a container could be resolved safely, in one sentence.
+    pub(crate) fn lacks_handles(&self) -> Option<String> {
+        (self.kernel < (5, 6)).then(|| "this kernel has no openat2(2): Linux 5.6 is needed".to_owned())
+    }
+
     /// Why native containers cannot run here, in one sentence.
     pub fn lacks_native(&self) -> Option<String> {
         if !self.namespaces {

@@ -136,6 +136,7 @@ impl Plan {
         refused::process(process)?;
         bounds::container(spec, &linux)?;
         bounds::process(process)?;
+        facts.lacks_handles().map_or(Ok(()), |sentence| Err(Error::Lacks(sentence)))?;
         let ids = Ids::choose(request.user_namespace, &linux)?;
         let namespaces = Namespaces::sort(spec, &linux, ids.is_some(), &request.files)?;
         let has = |kind| namespaces.has(kind);

@@ -185,6 +185,12 @@ fn a_kernel_before_5_12_changes_mounts_when_they_are_attached() {
     assert_eq!(below.unwrap_err(), sentence);
 }
 
+#[test]
+fn a_kernel_without_openat2_is_refused() {
+    let plan = plan(&Facts { kernel: (5, 5), ..v2() }, &[]);
+    assert_eq!(plan.unwrap_err(), "this kernel has no openat2(2): Linux 5.6 is needed");
+}
+
 fn devices() -> Value {
     json!([
         { "path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o600, "uid": 1, "gid": 2 },

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 
 pub(crate) fn trials() -> Vec<Trial> {
     let lacks = lacks();
-    let cases: [(&str, Case); 22] = [
+    let cases: [(&str, Case); 23] = [
         ("a program's output and exit status come back", output_and_status),
         ("a guest sees only its own processes", own_processes),
         ("root under a user namespace is nobody outside", user_namespace),
