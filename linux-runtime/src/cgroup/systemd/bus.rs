@@ -4,8 +4,9 @@ use std::env;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::geteuid;
 
 use super::message::{self, ERROR, Incoming, Method, REPLY, Reader, SIGNAL, Value, Writer};
@@ -13,6 +14,9 @@ use crate::error::{Error, Result};
 
 /// How long an answer or a job may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two looks at a unit, when systemd is silent.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
@@ -30,6 +34,13 @@ pub(super) struct Bus {
 struct Place {
     socket: PathBuf,
     is_bus: bool,
+}
+
+/// What a job is to bring about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    Active,
+    Gone,
 }
 
 /// How a call ended that systemd refused.
@@ -59,7 +70,7 @@ impl Bus {
         body.properties(properties);
         // No auxiliary units.
         body.array(8, |_| {});
-        self.job("StartTransientUnit", "ssa(sv)a(sa(sv))", &body)?.map_err(Refusal::told)
+        self.job("StartTransientUnit", "ssa(sv)a(sa(sv))", &body, (scope, Goal::Active))?.map_err(Refusal::told)
     }
 
     pub(super) fn set_properties(&mut self, scope: &str, properties: &[(&str, Value)]) -> io::Result<()> {
@@ -77,7 +88,7 @@ impl Bus {
         let mut body = Writer::default();
         body.text(scope);
         body.text("replace");
-        match self.job("StopUnit", "ss", &body)? {
+        match self.job("StopUnit", "ss", &body, (scope, Goal::Gone))? {
             Err(refusal) if refusal.name == NO_SUCH_UNIT => Ok(()),
             outcome => outcome.map_err(Refusal::told),
         }
@@ -85,17 +96,28 @@ impl Bus {
 
     /// The unit's group, from the root of the hierarchy.
     pub(super) fn control_group(&mut self, scope: &str) -> io::Result<String> {
-        let path = format!("/org/freedesktop/systemd1/unit/{}", escaped(scope));
-        let interface = "org.freedesktop.DBus.Properties";
-        let method = Method { destination: SYSTEMD, path: &path, interface, name: "Get" };
-        let mut body = Writer::default();
-        body.text("org.freedesktop.systemd1.Scope");
-        body.text("ControlGroup");
-        let answer = self.call(method, "ss", &body)?.map_err(Refusal::told)?;
-        let mut reader = Reader::new(&answer.body);
-        match (reader.signature()?, reader.text()?) {
-            ("s", group) if group.len() > 1 => Ok(group.to_owned()),
+        match self.property(scope, ("Scope", "ControlGroup"))?.map_err(Refusal::told)? {
+            group if group.len() > 1 => Ok(group),
             _ => Err(io::Error::new(io::ErrorKind::NotFound, "systemd gave it no group")),
+        }
+    }
+
+    /// A unit's property that is text, by its interface and name.
+    fn property(&mut self, unit: &str, (interface, name): (&str, &str)) -> io::Result<Result<String, Refusal>> {
+        let path = format!("/org/freedesktop/systemd1/unit/{}", escaped(unit));
+        let properties = "org.freedesktop.DBus.Properties";
+        let mut body = Writer::default();
+        body.text(&format!("{SYSTEMD}.{interface}"));
+        body.text(name);
+        let method = Method { destination: SYSTEMD, path: &path, interface: properties, name: "Get" };
+        let answer = match self.call(method, "ss", &body)? {
+            Err(refusal) => return Ok(Err(refusal)),
+            Ok(answer) => answer,
+        };
+        let mut reader = Reader::new(&answer.body);
+        match reader.signature()? {
+            "s" => Ok(Ok(reader.text()?.to_owned())),
+            _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 
@@ -144,21 +166,44 @@ impl Bus {
         self.call(manager("Subscribe"), "", &Writer::default())?.map(drop).map_err(Refusal::told)
     }
 
-    /// Calls a method that begins a job, and waits for the job's end.
-    fn job(&mut self, name: &str, signature: &str, body: &Writer) -> io::Result<Result<(), Refusal>> {
+    /// Calls a method that begins a job, and waits until it has ended or its goal is reached: a reload of systemd's that
+    /// comes between swallows the signal.
+    fn job(
+        &mut self,
+        name: &str,
+        signature: &str,
+        body: &Writer,
+        (unit, goal): (&str, Goal),
+    ) -> io::Result<Result<(), Refusal>> {
         let answer = match self.call(manager(name), signature, body)? {
             Err(refusal) => return Ok(Err(refusal)),
             Ok(answer) => answer,
         };
         let job = Reader::new(&answer.body).text()?.to_owned();
-        loop {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
             // It may have ended before its name was told.
             if let Some((_, result)) = self.ended.iter().find(|(path, _)| *path == job) {
                 let sentence = format!("its job ended as `{result}`");
                 return Ok(if result == "done" { Ok(()) } else { Err(Refusal { name: String::new(), sentence }) });
             }
-            self.next()?;
+            let silent = poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], Some(&LOOK))? == 0;
+            if !silent {
+                self.next()?;
+            } else if self.has_reached(unit, goal)? {
+                return Ok(Ok(()));
+            }
         }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "its job did not end in time"))
+    }
+
+    fn has_reached(&mut self, unit: &str, goal: Goal) -> io::Result<bool> {
+        let state = self.property(unit, ("Unit", "ActiveState"))?;
+        Ok(match (state, goal) {
+            (Ok(state), Goal::Active) => state == "active",
+            (Ok(state), Goal::Gone) => state == "inactive" || state == "failed",
+            (Err(_), goal) => goal == Goal::Gone,
+        })
     }
 
     /// Calls and waits for the answer.

@@ -25,7 +25,38 @@ pub(super) fn of(resources: Option<&LinuxResources>) -> Result<Vec<Property>> {
     properties.extend(pids.map(|limit| ("TasksMax", Value::Number(bound(limit)))));
     let weight = resources.block_io().as_ref().and_then(|io| io.weight()).filter(|weight| *weight != 0);
     properties.extend(weight.map(|weight| ("IOWeight", Value::Number(limits::io_weight(weight).into()))));
+    let mut files: Vec<_> = resources.unified().iter().flatten().collect();
+    files.sort();
+    for (file, value) in files {
+        properties.extend(of_file(file, value.trim())?);
+    }
     Ok(properties)
+}
+
+/// A file of v2 that systemd writes too: it would put back what it knows.
+fn of_file(file: &str, value: &str) -> Result<Vec<Property>> {
+    let number = || if value == "max" { Some(UNBOUNDED) } else { value.parse().ok() };
+    let wrong = || Error::Plan(format!("`linux.resources.unified`: `{value}` is no value of `{file}`"));
+    let name = match file {
+        "memory.min" => "MemoryMin",
+        "memory.low" => "MemoryLow",
+        "memory.high" => "MemoryHigh",
+        "memory.max" => "MemoryMax",
+        "memory.swap.max" => "MemorySwapMax",
+        "pids.max" => "TasksMax",
+        "cpu.weight" => "CPUWeight",
+        "cpuset.cpus" => return Ok(vec![("AllowedCPUs", Value::Bytes(bits(value).ok_or_else(wrong)?))]),
+        "cpuset.mems" => return Ok(vec![("AllowedMemoryNodes", Value::Bytes(bits(value).ok_or_else(wrong)?))]),
+        "cpu.max" => {
+            let (quota, period) = value.split_once(' ').unwrap_or((value, "100000"));
+            let period: u64 = period.parse().ok().filter(|period| *period > 0).ok_or_else(wrong)?;
+            let quota = if quota == "max" { -1 } else { quota.parse().map_err(|_| wrong())? };
+            let per_second = Value::Number(per_second(quota, period));
+            return Ok(vec![("CPUQuotaPeriodUSec", Value::Number(period)), ("CPUQuotaPerSecUSec", per_second)]);
+        }
+        _ => return Ok(Vec::new()),
+    };
+    Ok(vec![(name, Value::Number(number().ok_or_else(wrong)?))])
 }
 
 fn of_memory(memory: &LinuxMemory) -> Result<Vec<Property>> {
@@ -119,6 +150,16 @@ mod tests {
             ("IOWeight", number(10_000)),
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn files_that_systemd_writes_too_are_told_it() {
+        let told = |file: &str, value: &str| of_file(file, value).map_err(|error| error.to_string());
+        assert_eq!(told("memory.high", "max"), Ok(vec![("MemoryHigh", Value::Number(UNBOUNDED))]));
+        let max = vec![("CPUQuotaPeriodUSec", Value::Number(50_000)), ("CPUQuotaPerSecUSec", Value::Number(200_000))];
+        assert_eq!(told("cpu.max", "10000 50000"), Ok(max));
+        assert_eq!(told("io.max", "8:0 rbps=1"), Ok(Vec::new()));
+        assert_eq!(told("pids.max", "x"), Err("`linux.resources.unified`: `x` is no value of `pids.max`".to_owned()));
     }
 
     #[test]
