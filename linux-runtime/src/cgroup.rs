@@ -2,6 +2,7 @@
 //! removal. Works on the caller's own cgroupfs by absolute path: no guest can write there.
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -65,7 +66,7 @@ pub struct Hierarchy {
 impl Layout {
     /// The layout as this process's mounts show it.
     pub fn here() -> Layout {
-        Layout::find(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+        Layout::find(&mountinfo().unwrap_or_default())
     }
 
     /// Reads the layout from the text of /proc/self/mountinfo and tries which roots can be written.
@@ -103,6 +104,13 @@ impl Layout {
         let relevant = |one: &&Hierarchy| one.writable && one.controllers.iter().any(|name| MATTERS.contains(&&**name));
         self.hierarchies.iter().filter(relevant).map(|one| one.mount.join(group)).collect()
     }
+}
+
+/// In one piece: the kernel writes it anew for each reader, and a file of no size is else read in small ones.
+pub(crate) fn mountinfo() -> io::Result<String> {
+    let mut text = String::with_capacity(16 << 10);
+    fs::File::open("/proc/self/mountinfo")?.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// The controllers that bound or measure a sandbox; others are left alone.

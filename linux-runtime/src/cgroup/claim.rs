@@ -48,6 +48,12 @@ impl Claim {
     /// # Errors
     /// In runc's words.
     pub fn new(layout: &Layout, group: &str) -> Result<Claim> {
+        let tops = layout.directories("");
+        let made: Vec<PathBuf> = tops.iter().filter_map(|top| highest_missing(top, group)).collect();
+        // Where the group is nowhere yet, as is usual, there is nothing to look at.
+        if made.len() == tops.len() {
+            return Ok(Claim { made });
+        }
         let count = super::processes(layout, group).len();
         if count != 0 {
             return Err(Error::Lacks(format!("container's cgroup is not empty: {count} process(es) found")));
@@ -55,8 +61,7 @@ impl Claim {
         if is_frozen(layout, group) {
             return Err(Error::Lacks("container's cgroup unexpectedly frozen".to_owned()));
         }
-        let tops = layout.directories("").into_iter();
-        Ok(Claim { made: tops.filter_map(|top| highest_missing(&top, group)).collect() })
+        Ok(Claim { made })
     }
 
     /// Removes `group` and its parents, as far as they were made for it and nobody else's groups stand in them. A group that

@@ -36,6 +36,7 @@ fn try_create_group(hierarchy: &Path, group: &Path, unified: bool, settings: &[S
 /// One after the other from the root on. On v2 the controllers are handed down to the group.
 fn create_each(hierarchy: &Path, group: &Path, unified: bool, settings: &[Setting]) -> io::Result<PathBuf> {
     let mut directory = hierarchy.to_path_buf();
+    let sets = !unified && hierarchy.join("cpuset.cpus").exists();
     for component in group.components() {
         if unified {
             hand_down(&directory, settings)?;
@@ -43,7 +44,7 @@ fn create_each(hierarchy: &Path, group: &Path, unified: bool, settings: &[Settin
         directory.push(component);
         match fs::create_dir(&directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ if !unified => inherit_cpuset(&directory)?,
+            _ if sets => inherit_cpuset(&directory)?,
             _ => {}
         }
     }

@@ -37,16 +37,18 @@ pub(super) fn delete(global: &Global, id: &str, force: bool) -> Result<()> {
 
 /// Ends everything of it, removes its cgroups and its folder, and runs its poststop hooks.
 pub(super) fn destroy(container: &Container, spec: &Spec, facts: &Facts) -> Result<()> {
+    let group = &container.identity.group;
     if let Some(process) = container.process() {
         // Gone already is as good as killed.
         let _ = pidfd_send_signal(&process, Signal::KILL);
-        cgroup::kill_all(&facts.cgroups, &container.identity.group.path);
+        cgroup::kill_all(&facts.cgroups, &group.path);
         let patience = Timespec::try_from(PATIENCE).unwrap_or_default();
         let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&patience));
-    } else {
-        cgroup::kill_all(&facts.cgroups, &container.identity.group.path);
+    } else if group.release(&facts.cgroups).is_err() {
+        // Something outlived its first process: only then are there members to look for.
+        cgroup::kill_all(&facts.cgroups, &group.path);
     }
-    release(&container.identity.group, &container.identity.id, facts)?;
+    release(group, &container.identity.id, facts)?;
     container.remove()?;
     hooks::poststop(container, spec);
     Ok(())
