@@ -129,6 +129,7 @@ impl Engine {
         if let Some(mut daemon) = self.daemon.lock().expect("no case panics while it holds this").take() {
             rustix::process::kill_process(rustix::process::Pid::from_child(&daemon), rustix::process::Signal::TERM)?;
             daemon.wait()?;
+            docker::unmount(self.path());
         }
         wait::until("the engine's processes are gone", || Ok(left::processes(&word).is_empty()))?;
         let parent = match self.kind {

@@ -46,6 +46,11 @@ pub(crate) fn command(folder: &Path) -> Result<Command> {
     Ok(docker)
 }
 
+/// The mount that dockerd makes of its own folder; it leaves it when it finds it busy.
+pub(crate) fn unmount(folder: &Path) {
+    let _ = rustix::mount::unmount(folder.join("data"), rustix::mount::UnmountFlags::DETACH);
+}
+
 /// Where the runtime keeps its state.
 pub(crate) fn state(folder: &Path) -> PathBuf {
     folder.join("exec/runtime-runc/moby")
