@@ -40,7 +40,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("proa-samples", &[]),
     ("proa-tests", &["proa-registry", "proa-samples", "proa-machine"]),
     ("proa-machine", &[]),
-    ("proa-benches", &["proa-samples", "proa-tests", "proa"]),
+    ("proa-benches", &["proa-samples", "proa-tests", "proa", "proa-linux"]),
 ];
 
 fn metadata() -> Result<Value> {

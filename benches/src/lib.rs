@@ -4,9 +4,13 @@
 //! round by round: each round runs every contender once, in rotating order.
 #![forbid(unsafe_code)]
 
+pub mod bar;
+pub mod idle;
+pub mod many;
 pub mod peers;
 mod round;
 mod table;
+pub mod warm;
 
 pub use round::{Contender, Found, Samples, interleave};
 pub use table::print;

@@ -6,6 +6,7 @@ pub mod floor;
 pub mod oci_bundle;
 pub mod podman;
 pub mod proa;
+pub mod runtime;
 pub mod wasmtime;
 
 use std::path::PathBuf;

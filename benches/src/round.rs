@@ -41,6 +41,12 @@ pub struct Samples {
 }
 
 impl Samples {
+    /// Of times measured elsewhere.
+    pub fn new(name: impl Into<String>, ours: bool, mut times: Vec<Duration>) -> Samples {
+        times.sort_unstable();
+        Samples { name: name.into(), ours, sorted: times }
+    }
+
     /// The time that `share` (0.0 to 1.0) of the runs stayed within.
     pub fn percentile(&self, share: f64) -> Duration {
         let last = self.sorted.len() - 1;
@@ -74,10 +80,7 @@ pub fn interleave(contenders: &[Contender], rounds: usize, pause: Duration) -> R
     Ok(contenders
         .iter()
         .zip(times)
-        .map(|(contender, mut sorted)| {
-            sorted.sort_unstable();
-            Samples { name: contender.name.clone(), ours: contender.ours, sorted }
-        })
+        .map(|(contender, times)| Samples::new(contender.name.clone(), contender.ours, times))
         .collect())
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
+use super::oci_bundle;
 use crate::round::{Contender, Found};
 
 /// A host of its own root with the hello image in its store; ends with everything it runs when dropped.
@@ -47,6 +48,24 @@ impl Node {
         let mut command = Command::new(&self.program);
         command.env("PROA_HOST", &self.socket).args(args);
         command
+    }
+
+    /// Imports busybox as `bench/busybox:latest`.
+    pub fn load_busybox(&self) -> Result<()> {
+        let bundle = oci_bundle::busybox_true(|_| ())?;
+        let archive = bundle.path().join("image.tar");
+        oci_bundle::pack(&bundle, &archive)?;
+        let imported = self.proa(&["import"]).arg(&archive).arg("bench/busybox:latest").output()?;
+        ensure!(imported.status.success(), "proa import: {}", String::from_utf8_lossy(&imported.stderr).trim());
+        Ok(())
+    }
+
+    /// A container that sleeps until the node ends.
+    pub fn idle(&self, name: &str) -> Result<()> {
+        let words = ["run", "--detach", "--isolation", "linux", "--network", "none", "--name", name];
+        let run = self.proa(&words).args(["bench/busybox:latest", "/bin/sleep", "1000000"]).output()?;
+        ensure!(run.status.success(), "proa run: {}", String::from_utf8_lossy(&run.stderr).trim());
+        Ok(())
     }
 
     fn wait_until_ready(&self, socket: &Path) -> Result<()> {
@@ -101,6 +120,19 @@ pub fn run(node: &Rc<Node>, isolation: &'static str) -> Result<Found> {
         return Ok(Found::Missing { name, reason });
     }
     Ok(Found::Ready(Contender { name, ours: true, command: Box::new(command), keep: Box::new(keep) }))
+}
+
+/// `proa run --rm --network none` of busybox true.
+pub fn run_busybox(node: &Rc<Node>) -> Found {
+    let keep = Rc::clone(node);
+    let node = Rc::clone(node);
+    let words = ["run", "--rm", "--isolation", "linux", "--network", "none", "bench/busybox:latest", "/bin/true"];
+    Found::Ready(Contender {
+        name: "proa run --rm --network none".into(),
+        ours: true,
+        command: Box::new(move |_| node.proa(&words)),
+        keep: Box::new(keep),
+    })
 }
 
 /// The client's own floor: `proa version --client`, which connects to nobody.
