@@ -93,9 +93,10 @@ fn section(abi: Abi, entries: &[Entry<'_>], default: Verdict) -> Result<Section>
     let mut section = Section { last: 0, newer: default, ..Section::new(abi, default) };
     for Entry { names, clauses, verdict } in entries {
         for name in names.iter() {
-            section.last = section.last.max(table::number(name, abi).unwrap_or(0));
+            let number = table::number(name, abi);
+            section.last = section.last.max(number.unwrap_or(0));
             for tests in clauses {
-                section.add(name, tests, *verdict)?;
+                section.add((name, number), tests, *verdict)?;
             }
         }
     }
@@ -108,8 +109,8 @@ fn section(abi: Abi, entries: &[Entry<'_>], default: Verdict) -> Result<Section>
 }
 
 impl Section {
-    fn add(&mut self, name: &str, tests: &[Test], verdict: Verdict) -> Result<()> {
-        if let Some(number) = table::number(name, self.abi) {
+    fn add(&mut self, (name, number): (&str, Option<u32>), tests: &[Test], verdict: Verdict) -> Result<()> {
+        if let Some(number) = number {
             self.rule(number).add(tests, verdict)?;
         }
         let behind = if self.abi == Abi::X86 { multiplexed::behind(name) } else { None };
