@@ -30,11 +30,12 @@ type Case = fn(&Container) -> Result<(), Failed>;
 
 pub(crate) fn trials() -> Vec<Trial> {
     let lacks = lacks();
-    let cases: [(&str, Case); 14] = [
+    let cases: [(&str, Case); 15] = [
         ("every bound stands in its file", bounds_stand),
         ("what this version of cgroups lacks is refused by its field", refusals),
         ("processes are bounded", processes),
         ("processors are those of the list", processors),
+        ("block devices are weighed where the kernel can, else refused by the field", weights),
         ("devices are those of the rules", devices),
         ("bounds change while it runs, in any order", changes),
         ("memory in use is not taken away", in_use),
@@ -279,6 +280,25 @@ fn processes(container: &Container) -> Result<(), Failed> {
 fn processors(container: &Container) -> Result<(), Failed> {
     let (said, _) = container.run(&json!({ "cpu": { "cpus": "1" } }), "grep Cpus_allowed_list /proc/self/status")?;
     expect("the second alone", said == "Cpus_allowed_list:\t1\n", said)
+}
+
+fn weights(container: &Container) -> Result<(), Failed> {
+    let (said, code) = container.run(&json!({ "blockIO": { "weight": 300 } }), "echo ran")?;
+    if code == Some(1) {
+        let field = "`linux.resources.blockIO.weight`: groups of this kernel have no `";
+        // Of v2 the kernel does not tell beforehand.
+        let offered = container.layout.offers().io_weight && !container.is_v2("io");
+        return expect("the field", said.contains(field) && !offered, said);
+    }
+    expect("it runs", said == "ran\n", said)?;
+    container.start(&json!({ "blockIO": { "weight": 300 } }))?;
+    if container.is_v2("io") {
+        let cost = || container.value("io", "", "io.weight").filter(|text| text.starts_with("default 2930"));
+        let bfq = container.value("io", "", "io.bfq.weight").filter(|text| text.starts_with("default 300"));
+        return expect("one of the weights", bfq.or_else(cost).is_some(), ());
+    }
+    let now = container.value("blkio", "blkio.bfq.weight", "").or_else(|| container.value("blkio", "blkio.weight", ""));
+    expect("the weight", now.as_deref() == Some("300"), now)
 }
 
 fn devices(container: &Container) -> Result<(), Failed> {

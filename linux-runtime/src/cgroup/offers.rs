@@ -35,7 +35,8 @@ impl Layout {
             cpu: old("cpu", "cpu.cfs_quota_us") || unified("cpu"),
             cpuset: self.with("cpuset").is_some(),
             pids: self.with("pids").is_some(),
-            io_weight: old("blkio", "blkio.weight") || unified("io"),
+            // BFQ's weight is in every group but the root, its counters are there too.
+            io_weight: old("blkio", "blkio.weight") || old("blkio", "blkio.bfq.io_serviced") || unified("io"),
             io_throttle: old("blkio", "blkio.throttle.read_bps_device") || unified("io"),
         }
     }

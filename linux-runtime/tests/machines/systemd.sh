@@ -17,3 +17,5 @@ echo >&3
 echo "@end suite $code" >&3
 sync
 echo "@over" >&3
+# What a failed case left behind is not waited for.
+busybox poweroff -f

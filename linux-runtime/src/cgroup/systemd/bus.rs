@@ -12,8 +12,8 @@ use rustix::process::geteuid;
 use super::message::{self, ERROR, Incoming, Method, REPLY, Reader, SIGNAL, Value, Writer};
 use crate::error::{Error, Result};
 
-/// How long an answer or a job may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an answer or a job may take: what systemd gives its own units. While it reads them again it answers nobody.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Between two looks at a unit, when systemd is silent.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
