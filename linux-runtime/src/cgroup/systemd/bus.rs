@@ -132,10 +132,11 @@ impl Bus {
         Ok(bus)
     }
 
-    /// The socket's credentials are what counts; the name only chooses them.
+    /// The socket's credentials are what counts; the name only chooses them. The end of the talk goes along with its
+    /// beginning: systemd does not look again at a call that comes in one piece with the end, and would never answer it.
     fn authenticate(&mut self) -> io::Result<()> {
         let uid: String = geteuid().as_raw().to_string().bytes().map(|byte| format!("{byte:02x}")).collect();
-        self.stream.write_all(format!("\0AUTH EXTERNAL {uid}\r\n").as_bytes())?;
+        self.stream.write_all(format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n").as_bytes())?;
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n") {
             let mut byte = [0];
@@ -145,10 +146,7 @@ impl Bus {
                 return Err(io::ErrorKind::InvalidData.into());
             }
         }
-        if !answer.starts_with(b"OK ") {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-        self.stream.write_all(b"BEGIN\r\n")
+        if answer.starts_with(b"OK ") { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
     }
 
     /// On a bus one has a name, and hears what one asked for.
