@@ -1,11 +1,11 @@
 //! config.json and process.json as types. What the types cannot hold, though the specification or other runtimes take it,
 //! is left out with a warning or put into their words.
 
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{Mount, Process, Spec};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::plan::CAPABILITY_NAMES;
+use crate::plan::{CAPABILITY_NAMES, mount_options};
 
 const SETS: [&str; 5] = ["bounding", "effective", "permitted", "inheritable", "ambient"];
 
@@ -21,7 +21,9 @@ const FLAGS: [(&str, &str); 3] = [
 /// # Errors
 /// Where the text is none.
 pub fn read_container(text: &[u8]) -> serde_json::Result<(Spec, Vec<String>)> {
-    read(text, "/process")
+    let (mut spec, mut warnings) = read(text, "/process")?;
+    leave_out(&mut spec, &mut warnings);
+    Ok((spec, warnings))
 }
 
 /// One more process's part of it.
@@ -30,6 +32,40 @@ pub fn read_container(text: &[u8]) -> serde_json::Result<(Spec, Vec<String>)> {
 /// Where the text is none.
 pub fn read_process(text: &[u8]) -> serde_json::Result<(Process, Vec<String>)> {
     read(text, "")
+}
+
+/// What engines ask by habit and no kernel gives. Other runtimes pass over it in silence, so that a refusal would stop
+/// containers that run everywhere else.
+fn leave_out(spec: &mut Spec, warnings: &mut Vec<String>) {
+    let memory = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()?.memory().as_ref());
+    if memory.and_then(|memory| memory.kernel()).is_some_and(|limit| limit > 0) {
+        // NOT RECOMMENDED (config-linux.md, "Memory"); Linux refuses it since 5.16 and passes over it since 6.2.
+        warnings
+            .push("`linux.resources.memory.kernel` is left out: Linux bounds no kernel memory by itself".to_owned());
+        let memory = spec.linux_mut().as_mut().and_then(|linux| linux.resources_mut().as_mut()?.memory_mut().as_mut());
+        memory.map(|memory| memory.set_kernel(None));
+    }
+    let known = mount_options();
+    for mount in spec.mounts_mut().iter_mut().flatten().filter(|mount| is_bind(mount)) {
+        let destination = mount.destination().display().to_string();
+        let (kept, left): (Vec<String>, Vec<String>) =
+            mount.options().iter().flatten().cloned().partition(|word| word.is_empty() || known.contains(word));
+        let line = |word: &String| {
+            format!(
+                "mount option `{word}` of the bind mount at `{destination}` is left out: there is nothing that takes it"
+            )
+        };
+        warnings.extend(left.iter().map(line));
+        if !left.is_empty() {
+            mount.set_options(Some(kept));
+        }
+    }
+}
+
+/// Whether a mount shows what is mounted elsewhere.
+pub fn is_bind(mount: &Mount) -> bool {
+    let words = mount.options().iter().flatten();
+    mount.typ().as_deref() == Some("bind") || words.into_iter().any(|word| word == "bind" || word == "rbind")
 }
 
 /// Only a document that the types do not take as it is costs a second look.

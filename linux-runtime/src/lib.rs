@@ -11,6 +11,7 @@ mod document;
 mod error;
 mod facts;
 mod failure;
+mod features;
 mod init;
 mod plan;
 mod prepare;
@@ -20,13 +21,13 @@ mod step;
 mod sys;
 pub mod zygote;
 
-pub use document::{read_container, read_process};
+pub use document::{is_bind, read_container, read_process};
 pub use error::{Error, Result};
 pub use facts::Facts;
+pub use features::features;
 pub use plan::{Confinement, Direct, Files, Join, Plan, Request, SUBORDINATE, Streams, WORKER_ID};
 pub use prepare::Prepared;
 pub use sandbox::{Sandbox, Told, listener, start_at};
-pub use seccomp::seccomp_features;
 pub use step::{
     Action, Actor, Beneath, Change, HookKind, IdMap, Lower, Node, Scheduling, SecurityModule, Slot, Step, Target,
 };

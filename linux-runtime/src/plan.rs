@@ -39,6 +39,7 @@ mod unprivileged;
 
 pub use confined::Confinement;
 pub use joined::Join;
+pub(crate) use mounts::mount_options;
 pub(crate) use names::{CAPABILITY_NAMES, LIMIT_NAMES, NAMESPACE_NAMES};
 
 /// The ids of everybody's user namespace: 65536 from 100000 on, which belong to no user of the node.
@@ -296,6 +297,8 @@ struct Draft {
     joins: Option<Slot>,
     /// What the helper takes from other sandboxes before it clones the child.
     borrows: Vec<Action>,
+    /// What makes /dev, where the child does so when its turn comes among the mounts.
+    dev: Option<Action>,
     /// Who assembles mounts: a helper where the child has fewer rights than the zygote.
     assembler: Actor,
     /// The capabilities that a process can be given.
@@ -311,6 +314,7 @@ impl Draft {
             oom: None,
             joins: None,
             borrows: Vec::new(),
+            dev: None,
             assembler: if in_user_namespace && facts.administers() { Actor::Helper } else { Actor::Child },
             givable: capabilities::givable(facts, in_user_namespace),
             warnings: Vec::new(),

@@ -19,7 +19,7 @@ mod profile;
 mod table;
 
 use abi::Abi;
-pub use features::seccomp_features;
+pub(crate) use features::seccomp_features;
 pub(crate) use profile::{Profile, allows_everything, lower};
 
 /// What the kernel does with a call: `SECCOMP_RET_*` with its data.

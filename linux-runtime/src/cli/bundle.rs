@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
-use proa_linux::{Direct, Facts, Files, Plan, Request, Streams, read_container};
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use proa_linux::{Direct, Facts, Files, Plan, Request, Streams, is_bind, read_container};
 
 /// A config.json larger than this is nobody's.
 const LARGEST: u64 = 16 << 20;
@@ -45,11 +45,6 @@ impl Bundle {
         let root = self.spec.root().as_ref().context("config.json has no `root`")?;
         Ok(self.folder.join(root.path()))
     }
-}
-
-fn is_bind(mount: &Mount) -> bool {
-    let words = mount.options().iter().flatten();
-    mount.typ().as_deref() == Some("bind") || words.into_iter().any(|word| word == "bind" || word == "rbind")
 }
 
 /// How a plan is made besides what the specification says.

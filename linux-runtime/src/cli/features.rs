@@ -1,9 +1,19 @@
 //! `features`: what this runtime can do (features.md).
 
 use anyhow::Result;
-use serde_json::json;
+use serde_json::Value;
 
 pub(super) fn features() -> Result<()> {
-    println!("{:#}", json!({ "ociVersionMin": "1.0.0", "ociVersionMax": "1.3.0" }));
+    let mut document = serde_json::to_value(proa_linux::features()?)?;
+    drop_nulls(&mut document);
+    println!("{document:#}");
     Ok(())
+}
+
+/// What is not known has no key; null would say that it is known to be nothing (features.md).
+fn drop_nulls(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.retain(|_, value| !value.is_null());
+        fields.values_mut().for_each(drop_nulls);
+    }
 }

@@ -5,7 +5,7 @@
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Mount, Process, Spec};
 
 use super::ids::Ids;
-use super::mounts::Options;
+use super::mounts::{self, Options};
 use super::namespaces::Namespaces;
 use super::{Draft, c_string};
 use crate::error::{Error, Result};
@@ -178,9 +178,19 @@ impl Draft {
             Owner::Foreign => (0, Actor::Child),
         };
         let nodes = std::mem::take(&mut devices.inside);
-        let action =
-            Action::MakeDev { options: options.data.clone(), attributes: options.attributes(), nodes, owner, into };
-        self.insert_assembly(vec![(actor, action)]);
+        let action = Action::MakeDev {
+            options: mounts::configuration(mount, &options)?,
+            attributes: options.attributes(),
+            nodes,
+            owner,
+            into,
+        };
+        if actor == Actor::Child {
+            // In the specification's order, by which the kernel numbers and lists mounts.
+            self.dev = Some(action);
+        } else {
+            self.insert_assembly(vec![(actor, action)]);
+        }
         Ok(Some((number, into)))
     }
 

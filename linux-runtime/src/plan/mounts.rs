@@ -17,6 +17,7 @@ mod options;
 
 pub(super) use binds::{Around, Source};
 pub(super) use cgroups::View;
+pub(crate) use options::mount_options;
 pub(super) use options::{Options, PROPAGATION};
 
 /// What the mounts refer to.
@@ -63,6 +64,9 @@ impl Draft {
                     self.push(Actor::Child, Action::Remount { target: target.clone(), change });
                 }
             } else if let Some((_, dev)) = at.dev.filter(|(dev, _)| *dev == number) {
+                if let Some(action) = self.dev.take() {
+                    self.push(Actor::Child, action);
+                }
                 self.push(Actor::Child, Action::Attach { mount: dev, target: target.clone() });
                 self.spread(&options, target, facts);
             } else {
@@ -97,17 +101,15 @@ impl Draft {
             }
             "tmpfs" if options.copy_up || !options.data.iter().any(|(key, _)| key.as_bytes() == b"mode") => {
                 let copy_up = options.copy_up;
-                let options = options.configuration()?;
+                let options = configuration(mount, options)?;
                 self.push(Actor::Child, Action::MountTmpfs { options, attributes, copy_up, target });
             }
             kind => {
-                let mut configuration = options.configuration()?;
-                if !["proc", "sysfs", "tmpfs", "devpts", "mqueue"].contains(&kind) {
-                    // On a disk: which one, and that it is not to be written at all.
-                    configuration.insert(0, (c_string("source", "an option")?, Some(source(mount)?)));
-                    if attributes & sys::RDONLY != 0 {
-                        configuration.push((c_string("ro", "an option")?, None));
-                    }
+                let mut configuration = configuration(mount, options)?;
+                let on_disk = !["proc", "sysfs", "tmpfs", "devpts", "mqueue"].contains(&kind);
+                if on_disk && attributes & sys::RDONLY != 0 {
+                    // It is not to be written at all.
+                    configuration.push((c_string("ro", "an option")?, None));
                 }
                 let (kind, options) = (c_string(kind, "a file system")?, configuration);
                 self.push(Actor::Child, Action::Mount { kind, options, attributes, target, into: None });
@@ -214,6 +216,13 @@ fn below_proc(mount: &Mount, options: &Options, path: &Beneath) -> Result<()> {
 }
 
 /// The device or whatever the file system takes for one.
+/// What a file system is told besides: which disk, or the name that the table of mounts shows where there is none.
+pub(super) fn configuration(mount: &Mount, options: &Options) -> Result<options::Data> {
+    let mut configuration = options.configuration()?;
+    configuration.insert(0, (c_string("source", "an option")?, Some(source(mount)?)));
+    Ok(configuration)
+}
+
 fn source(mount: &Mount) -> Result<CString> {
     let source = mount.source().as_ref().map_or_else(|| "none".into(), |source| source.to_string_lossy());
     c_string(source.into_owned(), "a mount's source")

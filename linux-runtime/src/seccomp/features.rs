@@ -45,7 +45,7 @@ const FLAGS: [(LinuxSeccompFilterFlag, u64); 4] = [
 ///
 /// # Errors
 /// None that a caller could cause.
-pub fn seccomp_features() -> Result<Seccomp> {
+pub(crate) fn seccomp_features() -> Result<Seccomp> {
     let all = |flags: &mut dyn Iterator<Item = &(LinuxSeccompFilterFlag, u64)>| -> Vec<String> {
         flags.map(|(flag, _)| flag.to_string()).collect()
     };

@@ -11,6 +11,8 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("the state carries annotations", annotations),
     ("spec writes a bundle that runs, and overwrites nothing", spec),
     ("plan prints the steps and runs nothing", plan),
+    ("features tells what this runtime can do, and nothing it cannot", features),
+    ("what engines ask by habit is left out with a warning", habits),
     ("what config.json gets wrong is said in one sentence", wrong),
 ];
 
@@ -67,5 +69,34 @@ fn wrong(bundle: &mut Bundle) -> Result<(), Failed> {
     std::fs::write(bundle.path("config.json"), "{")?;
     bundle.program(&["create", &bundle.id])?.refused("read `");
     bundle.program(&["run", "--bundle", "/nonexistent", &bundle.id])?.refused("find the bundle");
+    Ok(())
+}
+
+fn features(bundle: &mut Bundle) -> Result<(), Failed> {
+    std::fs::create_dir_all(bundle.path("state"))?;
+    let document: Value = serde_json::from_str(&bundle.program(&["features"])?.succeeded()?.output)?;
+    assert_eq!((&document["ociVersionMin"], &document["ociVersionMax"]), (&json!("1.0.0"), &json!("1.3.0")));
+    let has = |list: &Value, word: &str| list.as_array().is_some_and(|list| list.contains(&json!(word)));
+    for word in ["rbind", "rro", "tmpcopyup", "idmap", "rslave", "nosymfollow"] {
+        assert!(has(&document["mountOptions"], word), "{word}");
+    }
+    assert!(has(&document["linux"]["namespaces"], "time") && has(&document["linux"]["capabilities"], "CAP_BPF"));
+    assert!(has(&document["linux"]["seccomp"]["actions"], "SCMP_ACT_NOTIFY"));
+    assert_eq!(document["linux"]["intelRdt"], json!({ "enabled": false }));
+    assert!(!document.to_string().contains("null"), "{document}");
+    Ok(())
+}
+
+fn habits(bundle: &mut Bundle) -> Result<(), Failed> {
+    bundle.spec["linux"]["resources"]["memory"] = json!({ "kernel": 50_000_000 });
+    let mounts = bundle.spec["mounts"].as_array_mut().ok_or("no mounts")?;
+    mounts.push(json!({ "destination": "/tmp", "source": "/etc", "options": ["bind", "mode=755", "ro"] }));
+    let ended = bundle.run(&["echo", "ran"])?.succeeded()?;
+    assert_eq!(ended.output, "ran\n");
+    assert!(ended.error.contains("warning: `linux.resources.memory.kernel` is left out"), "{ended:?}");
+    assert!(
+        ended.error.contains("warning: mount option `mode=755` of the bind mount at `/tmp` is left out"),
+        "{ended:?}"
+    );
     Ok(())
 }

@@ -88,6 +88,22 @@ const SUPERBLOCK: [(&str, &str, u64); 4] = [
 const FLAGS: [(&str, &str, u64); 2] =
     [("iversion", "noiversion", libc::MS_I_VERSION), ("silent", "loud", libc::MS_SILENT)];
 
+/// Words that stand for themselves.
+const PLAIN: [&str; 9] =
+    ["bind", "rbind", "remount", "tmpcopyup", "idmap", "ridmap", "defaults", "norelatime", "rnorelatime"];
+
+/// Every word that is understood without the file system's help, in order.
+pub(crate) fn mount_options() -> Vec<String> {
+    let below = |name: &str| [name.to_owned(), format!("r{name}")];
+    let mut words: Vec<String> = PLAIN.iter().map(|name| (*name).to_owned()).collect();
+    words.extend(ATTRIBUTES.iter().flat_map(|(name, ..)| below(name)));
+    words.extend(PROPAGATION.iter().flat_map(|(name, _)| below(name)));
+    let flags = SUPERBLOCK.iter().chain(&FLAGS);
+    words.extend(flags.flat_map(|(name, back, _)| [(*name).to_owned(), (*back).to_owned()]));
+    words.sort();
+    words
+}
+
 impl Options {
     pub(in crate::plan) fn parse(mount: &Mount) -> Result<Options> {
         let mut options = Options { bind: mount.typ().as_deref() == Some("bind"), ..Default::default() };
