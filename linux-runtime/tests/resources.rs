@@ -250,7 +250,7 @@ fn bounds_stand(container: &Container) -> Result<(), Failed> {
 fn refusals(container: &Container) -> Result<(), Failed> {
     let v1: [(Value, &str); 2] = [
         (json!({ "unified": { "memory.high": "1" } }), "linux.resources.unified"),
-        (json!({ "memory": { "kernel": 4096 } }), "linux.resources.memory.kernel"),
+        (json!({ "memory": { "useHierarchy": false } }), "linux.resources.memory.useHierarchy"),
     ];
     let v2 = [
         (json!({ "memory": { "swappiness": 1 } }), "linux.resources.memory.swappiness"),
