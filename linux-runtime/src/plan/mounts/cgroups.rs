@@ -35,9 +35,9 @@ impl Draft {
         (group, facts): (&str, &Facts),
     ) -> Result<Vec<View>> {
         let mut views = Vec::new();
-        if !spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some("cgroup")) {
-            return Ok(views);
-        }
+        let seen = spec.mounts().iter().flatten().find(|mount| mount.typ().as_deref() == Some("cgroup"));
+        let Some(seen) = seen else { return Ok(views) };
+        let set = HIDDEN | Options::parse(seen)?.attributes();
         for (_, name, controllers) in &groups.tasks {
             let hierarchy =
                 facts.cgroups.hierarchies.iter().find(|one| !one.unified && one.controllers == *controllers);
@@ -45,7 +45,7 @@ impl Draft {
                 Some(hierarchy) => {
                     let into = self.slot();
                     let path = c_path(&hierarchy.mount.join(group))?;
-                    let changes = vec![Change { set: HIDDEN, recursive: false, ..Change::PRIVATE }];
+                    let changes = vec![Change { set, recursive: false, ..Change::PRIVATE }];
                     let changes = if facts.changes_mounts() { changes } else { Vec::new() };
                     self.push(Actor::Host, Action::OpenSource { path, recursive: false, changes, into });
                     Some(into)
@@ -96,9 +96,9 @@ impl Draft {
         match view.opened {
             Some(mount) => {
                 self.push(Actor::Child, Action::Attach { mount, target: target.clone() });
-                let late = if facts.changes_mounts() { attributes & sys::RDONLY } else { attributes };
-                if late != 0 {
-                    self.push_change(target, Change { set: late, ..Default::default() }, facts);
+                if !facts.changes_mounts() {
+                    let change = Change { set: attributes, ..Default::default() };
+                    self.push(Actor::Child, Action::Remount { target, change });
                 }
             }
             None => {
