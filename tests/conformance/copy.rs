@@ -33,6 +33,7 @@ pub(crate) fn fill(suite: &mut Suite) {
             fifos_and_devices_are_never_opened,
             what_may_not_be_copied_in_is_refused_in_one_sentence,
             mounts_are_part_of_what_is_copied,
+            a_whole_root_is_copied_without_what_the_kernel_mounts_in_it,
         ],
     );
     suite.under(NATIVE, &[Need::Peer("busybox"), Need::Peer("docker")], cases![the_stock_docker_copies_both_ways]);
@@ -370,6 +371,27 @@ fn a_wasm_container_is_copied_from_and_into_where_it_has_directories(under: &Und
     ensure!(!data.join("no").exists());
     let refused = under.node.get(&format!("/containers/{}/export", container.id()))?;
     ensure!(refused.status == 400 && refused.text().contains("Wasm"), "{}", refused.text());
+    Ok(())
+}
+
+/// Of /proc and /sys some files are for writing only, and nothing in them is the container's.
+fn a_whole_root_is_copied_without_what_the_kernel_mounts_in_it(under: &Under) -> Result<()> {
+    let busybox = guest::busybox(under.node)?;
+    let script = "while true; do echo x > /tmp-a; mv /tmp-a /tmp-b; mkdir /tmp-c; rm -r /tmp-b /tmp-c; done";
+    let flags = ["--isolation", under.isolation.name()];
+    let container = under.node.detached_image(&flags, &busybox, &["sh", "-c", script])?;
+    for round in 0..8 {
+        let out = under.node.scratch().join(fresh_name("whole"));
+        under.node.proa(&["cp", &format!("{}:/", container.id()), guest::path(&out)?])?.success()?;
+        ensure!(out.join("bin/busybox").exists() && out.join("etc").exists(), "round {round}");
+        for mounted in ["proc", "sys"] {
+            ensure!(fs::read_dir(out.join(mounted))?.next().is_none(), "`{mounted}` is not empty");
+        }
+        fs::remove_dir_all(&out)?;
+    }
+    // What is asked for by its own name is there, as far as it may be read.
+    let told = archive(under, "GET", container.id(), "/proc/sys", "", b"")?.success()?;
+    ensure!(members(&told.body)?.iter().any(|(name, ..)| name.ends_with("kernel/hostname")));
     Ok(())
 }
 

@@ -6,9 +6,10 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{Dir, FileType, Stat, fgetxattr, flistxattr, fstat, readlinkat};
+use rustix::fs::{Dir, FileType, Stat, fgetxattr, flistxattr, fstat, fstatfs, readlinkat};
 use rustix::io::Errno;
 
+use crate::error::chain;
 use crate::files::header::{self, Attributes, Kind};
 use crate::files::view::Ids;
 use crate::files::{DEEPEST, beneath};
@@ -24,6 +25,8 @@ pub struct Packer<'a> {
     ids: Ids,
     /// What is mounted inside stays behind, but for its mount point.
     one_mount: bool,
+    /// What was asked for is the kernel's own words, as in /proc, and not a folder they are mounted in.
+    of_kernel: bool,
     links: HashMap<(u64, u64), Vec<u8>>,
     buffer: Vec<u8>,
 }
@@ -37,7 +40,7 @@ impl std::fmt::Debug for Packer<'_> {
 impl<'a> Packer<'a> {
     /// Writes to `out`, owners told as `ids` says.
     pub fn new(out: &'a mut dyn Write, ids: Ids) -> Packer<'a> {
-        Packer { out, ids, one_mount: false, links: HashMap::new(), buffer: vec![0; 128 << 10] }
+        Packer { out, ids, one_mount: false, of_kernel: false, links: HashMap::new(), buffer: vec![0; 128 << 10] }
     }
 
     /// Leaves behind what is mounted inside.
@@ -53,8 +56,11 @@ impl<'a> Packer<'a> {
         self.out.flush()
     }
 
-    /// Adds what `handle` was opened on, by `name`, and all beneath it.
+    /// Adds what `handle` was opened on, by `name`, and all beneath it. What the kernel makes up as it is read (/proc, /sys) is
+    /// told by its folder alone, unless it was asked for: it is no content of the container, in parts not for reading, and
+    /// never ends.
     pub fn tree(&mut self, handle: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+        self.of_kernel = is_of_kernel(handle)?;
         if self.one(handle, name)? == FileType::Directory { self.beneath(handle, name, 0) } else { Ok(()) }
     }
 
@@ -84,7 +90,8 @@ impl<'a> Packer<'a> {
             Err(Errno::NOENT) => return Ok(()),
             Err(errno) => return Err(errno.into()),
         };
-        if self.one(handle.as_fd(), name)? == FileType::Directory {
+        let is_folder = self.one(handle.as_fd(), name)? == FileType::Directory;
+        if is_folder && (self.of_kernel || !is_of_kernel(handle.as_fd())?) {
             self.beneath(handle.as_fd(), name, depth + 1)?;
         }
         Ok(())
@@ -131,7 +138,17 @@ impl<'a> Packer<'a> {
         if let Some(first) = self.links.get(&identity) {
             return header::write(self.out, name, Kind::HardLink(first), stat, self.ids, &Attributes::new());
         }
-        let mut file = beneath::reading(handle)?;
+        let mut file = match beneath::reading(handle) {
+            Ok(file) => file,
+            // To be written only.
+            Err(Errno::ACCESS | Errno::PERM) if self.of_kernel => {
+                return header::write(self.out, name, Kind::File(0), stat, self.ids, &Attributes::new());
+            }
+            Err(errno) => {
+                let shown = String::from_utf8_lossy(&name[..name.len().min(200)]).into_owned();
+                return Err(io::Error::other(format!("read `{shown}`: {}", chain(&io::Error::from(errno)))));
+            }
+        };
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         header::write(self.out, name, Kind::File(size), stat, self.ids, &attributes(file.as_fd()))?;
         self.content(&mut file, size)?;
@@ -175,6 +192,17 @@ pub fn joined(name: &[u8], entry: &OsStr) -> Vec<u8> {
     }
     whole.extend_from_slice(entry.as_bytes());
     whole
+}
+
+/// Types of file systems whose files are the kernel's words (linux/magic.h): proc, sysfs, both cgroups, devpts, securityfs,
+/// debugfs, tracefs, bpf.
+const OF_KERNEL: [u64; 9] =
+    [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, 0x1cd1, 0x7363_6673, 0x6462_6720, 0x7472_6163, 0xcafe_4a11];
+
+fn is_of_kernel(handle: BorrowedFd<'_>) -> io::Result<bool> {
+    let kind = fstatfs(handle)?.f_type;
+    // Signed on some machines.
+    Ok(OF_KERNEL.contains(&(kind as u64 & 0xffff_ffff)))
 }
 
 /// `user.*` and `security.capability`: the others belong to the kernel and the machine.
