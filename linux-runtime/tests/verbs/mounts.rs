@@ -44,7 +44,7 @@ fn bind(source: &str, destination: &str, options: &[&str]) -> Value {
 /// The line of mountinfo (proc(5)) of a place, without its numbers.
 fn mounted(bundle: &mut Bundle, place: &str) -> Result<String, Failed> {
     let ended = bundle.run(&["cat", "/proc/self/mountinfo"])?.succeeded()?;
-    let line = ended.output.lines().filter(|line| line.split(' ').nth(4) == Some(place)).next_back();
+    let line = ended.output.lines().rfind(|line| line.split(' ').nth(4) == Some(place));
     Ok(line.ok_or_else(|| format!("nothing at {place}: {}", ended.output))?.to_owned())
 }
 
