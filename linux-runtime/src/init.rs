@@ -34,6 +34,7 @@ mod beneath;
 mod borrow;
 mod dev;
 mod enter;
+mod home;
 mod hook;
 mod identity;
 mod keyring;
@@ -256,6 +257,7 @@ fn execute(context: &mut Context<'_>, action: &Action) -> Result<()> {
             let network = network.map(|slot| context.slot(slot)).transpose()?;
             netdevice::take(name, new, network, context.child)
         }
+        Action::FindHome { uid } => home::find(context, *uid),
         Action::LetGo => mapped(context, |_| Ok(())),
         Action::StayAsInit => reaper::stay(),
         Action::AwaitHooks => program::await_hooks(context),

@@ -220,6 +220,11 @@ impl Plan {
         self.steps.iter().any(|step| matches!(step.action, Action::AwaitMaps | Action::AwaitHelper))
     }
 
+    /// Whether HOME is looked up inside.
+    pub(crate) fn finds_home(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.action, Action::FindHome { .. }))
+    }
+
     /// The directories of the cgroups it makes.
     pub(crate) fn groups(&self) -> Vec<PathBuf> {
         let path = |text: &CString| PathBuf::from(OsStr::from_bytes(text.as_bytes()));

@@ -271,6 +271,8 @@ pub enum Action {
     LetGo,
     /// Child: waits for that.
     AwaitHelper,
+    /// Child: HOME by the root's /etc/passwd, where the specification has none.
+    FindHome { uid: u32 },
     /// Host: the host's own node of a device, verified to be that device, as a detached clone.
     OpenDevice { path: CString, block: bool, major: u32, minor: u32, into: Slot },
     /// Child: cuts its mount namespace off from the one it is a copy of: nothing of what follows spreads to the host.

@@ -81,6 +81,11 @@ impl Draft {
             self.push(Actor::Child, Action::Streams { stdin: STDIN, stdout: STDOUT, stderr: STDERR });
         }
         self.push(Actor::Child, Action::WorkingDirectory { path: working_directory(process)? });
+        // A zygote's callers know their images' users.
+        let has_home = process.env().iter().flatten().any(|entry| entry.starts_with("HOME="));
+        if start.direct.is_some() && !has_home {
+            self.push(Actor::Child, Action::FindHome { uid: user.uid() });
+        }
         // What still opens files stands before the limits, what drops the right to raise them behind.
         self.limits(process)?;
         self.scheduling(process, start.first)?;

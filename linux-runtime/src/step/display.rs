@@ -211,6 +211,7 @@ impl fmt::Display for Action {
             }
             Action::LetGo => f.write_str("let the child go on"),
             Action::AwaitHelper => f.write_str("wait for the helper"),
+            Action::FindHome { uid } => write!(f, "find the home of uid {uid}"),
             Action::StayAsInit => f.write_str("stay as init, with the program as a child"),
             Action::AwaitHooks => f.write_str("wait for the runtime's hooks"),
             Action::Hook { kind, path, .. } => write!(f, "run {kind} hook {}", text(path)),

@@ -64,7 +64,8 @@ pub(crate) fn launch(
     foreign.push(talk.as_raw_fd());
     let oom = plan.oom.and_then(|slot| table.get_mut(usize::from(slot.0)).and_then(Option::take));
     let arguments = Pointers::new(plan.arguments.clone());
-    let environment = Pointers::new(plan.environment.clone());
+    let environment = plan.environment.clone();
+    let environment = if plan.finds_home() { Pointers::with_home(environment) } else { Pointers::new(environment) };
     let mut context = Context {
         plan,
         arguments: &arguments,

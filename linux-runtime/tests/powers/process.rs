@@ -19,6 +19,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("one more process runs on its own CPUs", cpus),
     ("memory comes from the nodes that are given", nodes),
     ("parameters of the kernel are the container's alone", parameters),
+    ("HOME is the user's by the root's passwd, if nobody names one", home),
     ("labels without their security module are refused by the field", labels),
 ];
 
@@ -226,5 +227,30 @@ fn labels(bundle: &mut Bundle) -> Result<(), Failed> {
         bundle.spec["process"]["selinuxLabel"] = json!("system_u:system_r:container_t:s0");
         bundle.run(&["true"])?.refused("`process.selinuxLabel` `system_u:system_r:container_t:s0`: this kernel has no");
     }
+    Ok(())
+}
+
+fn home(bundle: &mut Bundle) -> Result<(), Failed> {
+    let long = format!("long:x:9:9:{}:/long:/bin/sh\n", "x".repeat(2000));
+    let passwd =
+        format!("root:x:0:0::/root:/bin/sh\nbroken\n{long}other:x:7:7:a b:/home/other:/bin/sh\nlast:x:8:8::/last");
+    fs::write(bundle.path("rootfs/etc/passwd"), passwd)?;
+    for (uid, home) in [(0, "/root"), (7, "/home/other"), (8, "/last"), (9, "/"), (77, "/")] {
+        bundle.spec["process"]["user"] = json!({ "uid": uid, "gid": uid });
+        assert_eq!(status(bundle, &["sh", "-c", "echo $HOME"])?, format!("{home}\n"), "{uid}");
+    }
+    bundle.spec["process"]["env"] = json!(["PATH=/bin", "HOME=/named"]);
+    assert_eq!(status(bundle, &["sh", "-c", "echo $HOME"])?, "/named\n");
+    bundle.spec["process"]["env"] = json!(["PATH=/bin"]);
+    // A pipe that nobody writes to, and a link out of the root.
+    let file = bundle.path("rootfs/etc/passwd");
+    fs::remove_file(&file)?;
+    assert!(Command::new("mkfifo").arg(&file).status()?.success());
+    assert_eq!(status(bundle, &["sh", "-c", "echo $HOME"])?, "/\n");
+    fs::remove_file(&file)?;
+    std::os::unix::fs::symlink("../../../../etc/passwd", &file)?;
+    bundle.spec["process"]["user"] = json!({ "uid": 0, "gid": 0 });
+    bundle.started(&["sh", "-c", "exec sleep 1000"])?;
+    assert_eq!(bundle.program(&["exec", &bundle.id, "sh", "-c", "echo $HOME"])?.succeeded()?.output, "/\n");
     Ok(())
 }
