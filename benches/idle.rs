@@ -3,7 +3,7 @@
 //! Measures the file `.ci/dist` made. `cargo run --release -p proa-benches --bin idle`
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -30,16 +30,16 @@ struct Held {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let program = args.proa.unwrap_or_else(dist_program).canonicalize().context("has `.ci/dist` been run?")?;
+    let program = args.proa.unwrap_or_else(dist_program);
     let node = Node::start(&program)?;
     node.load_busybox()?;
     // The first container makes what all share.
     node.idle("idle-first")?;
-    let before = held(&program)?;
+    let before = held(node.root())?;
     for number in 0..args.containers {
         node.idle(&format!("idle-{number}"))?;
     }
-    let after = held(&program)?;
+    let after = held(node.root())?;
     let each = |after: u64, before: u64| after.saturating_sub(before) as f64 / args.containers as f64;
     println!("{} idle containers of busybox sleep, under one host and one zygote", args.containers);
     bar::at_most("zygote's private memory, MiB", after.zygote as f64 / f64::from(1 << 20), 2.0);
@@ -50,9 +50,9 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn held(program: &std::path::Path) -> Result<Held> {
-    let all = idle::processes(&program.to_string_lossy())?;
-    let zygote = all.iter().find(|(_, line)| line.contains(" zygote")).map(|(pid, _)| *pid);
+fn held(root: &Path) -> Result<Held> {
+    let all = idle::processes(root)?;
+    let zygote = all.iter().find(|(_, name)| name.contains("zygote")).map(|(pid, _)| *pid);
     let zygote = zygote.context("a host that runs containers has a zygote")?;
     ensure!(all.len() > 1, "a host and a zygote: {all:?}");
     let mut held = Held { processes: all.len(), memory: 0, zygote: idle::private(zygote)?, descriptors: 0 };

@@ -1,6 +1,7 @@
 //! What a process holds: memory of its own and descriptors, and who its children are.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -27,19 +28,21 @@ pub fn descriptors(pid: u32) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
 
-/// All processes that run the program `name`, by pid and arguments.
+/// All processes that hold a file beneath `root`, by pid and name: a node's host, its zygote, and any other helper, but
+/// none of its containers' programs.
 ///
 /// # Errors
 /// When /proc cannot be read.
-pub fn processes(name: &str) -> Result<Vec<(u32, String)>> {
+pub fn processes(root: &Path) -> Result<Vec<(u32, String)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         // A process may end while it is looked at.
-        let program = fs::read_link(entry.path().join("exe")).unwrap_or_default();
-        if program.to_string_lossy().trim_end_matches(" (deleted)") == name {
-            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            found.push((pid, String::from_utf8_lossy(&line).replace('\0', " ")));
+        let files = fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten();
+        let mut files = files.filter_map(|file| fs::read_link(file.path()).ok());
+        if pid != std::process::id() && files.any(|file| file.starts_with(root)) {
+            let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            found.push((pid, name.trim().to_owned()));
         }
     }
     Ok(found)

@@ -18,7 +18,7 @@ pub struct Node {
     program: PathBuf,
     socket: String,
     host: Child,
-    _root: TempDir,
+    root: TempDir,
 }
 
 impl Node {
@@ -36,8 +36,7 @@ impl Node {
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("start `{} host`: has `.ci/dist` been run?", program.display()))?;
-        let node =
-            Node { program: program.to_owned(), socket: format!("unix://{}", path.display()), host, _root: root };
+        let node = Node { program: program.to_owned(), socket: format!("unix://{}", path.display()), host, root };
         node.wait_until_ready(&path)?;
         node.load_hello()?;
         Ok(Rc::new(node))
@@ -48,6 +47,11 @@ impl Node {
         let mut command = Command::new(&self.program);
         command.env("PROA_HOST", &self.socket).args(args);
         command
+    }
+
+    /// The folder of everything it keeps.
+    pub fn root(&self) -> &Path {
+        self.root.path()
     }
 
     /// Imports busybox as `bench/busybox:latest`.
