@@ -13,7 +13,7 @@ use std::sync::PoisonError;
 use super::{Named, Store};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::{self, Image, Layer};
+use crate::image::{self, Layer};
 use crate::layers::{self, Limits, Unlike};
 
 /// What is at rest and is not what was written.
@@ -147,7 +147,7 @@ impl Store {
         let (layout, folders) = (&self.inner.layout, &self.inner.layers);
         let made = match recipe {
             Recipe::Layer(layer) => layers::unpacked(layout, folders, layer, &mut limits.clone()),
-            Recipe::Flat(image) => layers::flattened(layout, folders, &image.layers, folder.name, &limits),
+            Recipe::Flat(all) => layers::flattened(layout, folders, all, folder.name, &limits),
         };
         let aside = match layout.noting(made) {
             Ok(aside) => aside,
@@ -212,7 +212,7 @@ impl Store {
                 for layer in &image.layers {
                     recipes.insert(layer.diff_id.folder(), Recipe::Layer(layer.clone()));
                 }
-                recipes.insert(layers::flat_folder(&image.descriptor.digest), Recipe::Flat(image));
+                recipes.insert(layers::flat_folder(&image.descriptor.digest), Recipe::Flat(image.layers));
             }
         }
         recipes
@@ -232,7 +232,7 @@ const REPAIR: &str = "`proa system check --repair` puts it right";
 /// What an unpacked folder is made of.
 enum Recipe {
     Layer(Layer),
-    Flat(Image),
+    Flat(Vec<Layer>),
 }
 
 /// A folder beneath ROOT/layers, in words.
