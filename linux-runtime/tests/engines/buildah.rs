@@ -62,7 +62,8 @@ impl Buildah {
         ensure!(mounts.iter().all(|line| line.contains("/storage/overlay ")), "mounts are left: {mounts:?}");
         ensure!(left::processes(&word).is_empty(), "processes are left: {:?}", left::processes(&word));
         ensure!(left::cgroups("buildah").is_empty(), "cgroups are left: {:?}", left::cgroups("buildah"));
-        Ok(())
+        // Nothing drops a static's folder.
+        Ok(std::fs::remove_dir_all(self.folder.path())?)
     }
 }
 

@@ -101,7 +101,8 @@ impl Containerd {
         left::remove_parents(PARENT);
         let mounts = left::mounts(&word)?;
         ensure!(mounts.is_empty(), "mounts are left: {mounts:?}");
-        Ok(())
+        // Nothing drops a static's folder.
+        Ok(fs::remove_dir_all(self.folder.path())?)
     }
 }
 

@@ -140,7 +140,8 @@ impl Engine {
         let mounts = left::mounts(&word)?;
         let own = |line: &&String| !line.contains("/storage/overlay ") && !line.contains("/netns/");
         ensure!(mounts.iter().filter(own).count() == 0, "mounts are left: {mounts:?}");
-        Ok(())
+        // Nothing drops a static's folder.
+        Ok(fs::remove_dir_all(self.path())?)
     }
 
     fn wait_until_ready(&self) -> Result<()> {
