@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
 
 mod agent;
 mod arguments;
@@ -43,7 +42,7 @@ pub(crate) fn main() -> ExitCode {
         eprintln!("proa-linux: execute itself from a read-only mount: {error}");
         return ExitCode::FAILURE;
     }
-    let Arguments { global, verb } = Arguments::parse();
+    let Arguments { global, verb } = Arguments::typed();
     // What runc exits with: an exec that fails is not taken for its program's 1.
     let failed = if matches!(verb, Verb::Exec(_)) { 255 } else { 1 };
     match execute(&global, verb) {
@@ -58,14 +57,14 @@ pub(crate) fn main() -> ExitCode {
 fn execute(global: &Global, verb: Verb) -> Result<u8> {
     let done = match verb {
         Verb::Create(options) => create::create(global, &options),
-        Verb::Start { id } => start::start(global, &id),
+        Verb::Start(named) => start::start(global, &named.id),
         Verb::Run(options) => return run::run(global, &options),
-        Verb::State { id } => state::state(global, &id),
+        Verb::State(named) => state::state(global, &named.id),
         Verb::List { format, quiet } => list::list(global, &format, quiet),
         Verb::Ps { format, id, options } => return ps::ps(global, &format, &id, &options),
         Verb::Exec(options) => return exec::exec(global, &options),
-        Verb::Kill { all, id, signal } => kill::kill(global, &id, &signal, all),
-        Verb::Delete { force, id } => delete::delete(global, &id, force),
+        Verb::Kill(kill) => kill::kill(global, &kill.id, &kill.signal, kill.all),
+        Verb::Delete(delete) => delete::delete(global, &delete.id, delete.force),
         Verb::Pause { id } => pause::pause(global, &id),
         Verb::Resume { id } => pause::resume(global, &id),
         Verb::Update(options) => update::update(global, &options),

@@ -1,5 +1,7 @@
 //! What can be typed: runc's verbs and flags, by runc's names.
 
+use std::env;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -12,6 +14,61 @@ pub(super) struct Arguments {
     pub(super) global: Global,
     #[command(subcommand)]
     pub(super) verb: Verb,
+}
+
+/// One verb alone, with what every verb takes.
+#[derive(Debug, Parser)]
+struct Alone<A: Args> {
+    #[command(flatten)]
+    global: Global,
+    #[command(flatten)]
+    verb: A,
+}
+
+/// The global flags that are followed by a value.
+const VALUED: [&str; 4] = ["--root", "--log", "--log-format", "--rootless"];
+
+impl Arguments {
+    /// What was typed; ends the program with help or a usage error where that is what there is to say.
+    pub(super) fn typed() -> Arguments {
+        let words: Vec<OsString> = env::args_os().collect();
+        Arguments::alone(&words).unwrap_or_else(|| Arguments::parse_from(words))
+    }
+
+    /// The verbs of every container's life without the tree of all verbs, whose making takes longer than most of them do.
+    /// `None` for anything else, and for whatever the tree says better: help, mistakes.
+    fn alone(words: &[OsString]) -> Option<Arguments> {
+        let mut words = words.to_vec();
+        let verb = words.remove(position(&words)?);
+        match verb.to_str()? {
+            "create" => one(words, |create| Verb::Create(Box::new(create))),
+            "run" => one(words, |run| Verb::Run(Box::new(run))),
+            "exec" => one(words, |exec| Verb::Exec(Box::new(exec))),
+            "start" => one(words, Verb::Start),
+            "state" => one(words, Verb::State),
+            "kill" => one(words, Verb::Kill),
+            "delete" => one(words, Verb::Delete),
+            _ => None,
+        }
+    }
+}
+
+/// Where the verb stands.
+fn position(words: &[OsString]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        let word = words.get(at)?.to_str()?;
+        match word {
+            _ if VALUED.contains(&word) => at += 2,
+            _ if word.starts_with('-') => at += 1,
+            _ => return Some(at),
+        }
+    }
+}
+
+fn one<A: Args>(words: Vec<OsString>, verb: fn(A) -> Verb) -> Option<Arguments> {
+    let alone = Alone::try_parse_from(words).ok()?;
+    Some(Arguments { global: alone.global, verb: verb(alone.verb) })
 }
 
 /// The second line is what engines look for.
@@ -51,11 +108,11 @@ pub(super) enum Verb {
     /// Create a container whose program waits for `start`
     Create(Box<Create>),
     /// Start the program of a created container
-    Start { id: String },
+    Start(Named),
     /// Create a container and run it to its end
     Run(Box<Run>),
     /// Print the state of a container as JSON
-    State { id: String },
+    State(Named),
     /// List containers
     List {
         #[arg(short, long, default_value = "table", value_parser = ["table", "json"])]
@@ -76,22 +133,9 @@ pub(super) enum Verb {
     /// Run one more process in a container
     Exec(Box<Exec>),
     /// Send a signal to a container
-    Kill {
-        /// To all of its processes
-        #[arg(short, long)]
-        all: bool,
-        id: String,
-        /// Name or number
-        #[arg(default_value = "SIGTERM")]
-        signal: String,
-    },
+    Kill(Kill),
     /// Delete what is held of a container that has ended
-    Delete {
-        /// End it first if it has not; absent is fine
-        #[arg(short, long)]
-        force: bool,
-        id: String,
-    },
+    Delete(Delete),
     /// Stop all processes of a container until `resume`
     Pause { id: String },
     /// Let a paused container go on
@@ -123,6 +167,33 @@ pub(super) enum Verb {
         #[arg(short, long, default_value = ".")]
         bundle: PathBuf,
     },
+}
+
+/// A container.
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    pub(super) id: String,
+}
+
+/// What concerns a signal.
+#[derive(Debug, Args)]
+pub(super) struct Kill {
+    /// To all of its processes
+    #[arg(short, long)]
+    pub(super) all: bool,
+    pub(super) id: String,
+    /// Name or number
+    #[arg(default_value = "SIGTERM")]
+    pub(super) signal: String,
+}
+
+/// What concerns the end of a container.
+#[derive(Debug, Args)]
+pub(super) struct Delete {
+    /// End it first if it has not; absent is fine
+    #[arg(short, long)]
+    pub(super) force: bool,
+    pub(super) id: String,
 }
 
 /// What concerns the making of a container.

@@ -7,8 +7,9 @@ use proa_linux::cgroup::{self, Claim, Layout};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
-/// Where the groups of containers stand that name none.
-const PARENT: &str = "proa-linux";
+/// What the groups of containers that name none begin with. Directly below the root: a parent of our own would have to be
+/// made and removed with most containers, in every hierarchy.
+const PREFIX: &str = "proa-linux-";
 
 /// What is written down of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,7 +29,7 @@ impl Group {
         let linux = spec.linux().as_ref();
         let asked = linux.and_then(|linux| linux.cgroups_path().as_ref());
         if !by_systemd {
-            let path = cgroup::group(asked.map(AsRef::as_ref), &format!("{PARENT}/{id}"))?;
+            let path = cgroup::group(asked.map(AsRef::as_ref), &format!("{PREFIX}{id}"))?;
             let claim = Claim::new(layout, &path)?;
             return Ok((Group { path, claim, unit: None }, None));
         }
@@ -42,7 +43,7 @@ impl Group {
     /// The group that a container would have; nothing is made.
     pub(super) fn planned(spec: &Spec, id: &str) -> Result<String> {
         let asked = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
-        Ok(cgroup::group(asked.map(AsRef::as_ref), &format!("{PARENT}/{id}"))?)
+        Ok(cgroup::group(asked.map(AsRef::as_ref), &format!("{PREFIX}{id}"))?)
     }
 
     /// Other limits, which systemd must know too: it writes what it knows again when it reloads.

@@ -141,7 +141,7 @@ impl Bundle {
             fs::read_dir(self.path("state")).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
         assert_eq!(left, Vec::<std::ffi::OsString>::new(), "state is left");
         for hierarchy in fs::read_dir("/sys/fs/cgroup")?.flatten() {
-            let group = hierarchy.path().join("proa-linux").join(&self.id);
+            let group = hierarchy.path().join(format!("proa-linux-{}", self.id));
             assert!(!group.exists(), "{} is left", group.display());
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;

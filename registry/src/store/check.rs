@@ -40,6 +40,9 @@ pub struct Checked {
 /// Kept while a folder is replaced.
 pub type Hold = Box<dyn Any>;
 
+/// Asked before a folder is replaced.
+pub type Repair<'a> = &'a dyn Fn(&Path) -> Result<Hold, String>;
+
 /// How to check.
 #[expect(missing_debug_implementations, reason = "functions have no words")]
 pub struct Check<'a> {
@@ -47,7 +50,7 @@ pub struct Check<'a> {
     pub live: &'a HashSet<Digest>,
     /// Whether, and when, to repair: asked of each folder that is about to be replaced, it refuses in words or keeps others
     /// from using the folder.
-    pub repair: Option<&'a dyn Fn(&Path) -> Result<Hold, String>>,
+    pub repair: Option<Repair<'a>>,
     /// Asked now and then: `false` ends the check where it is.
     pub goes_on: &'a dyn Fn() -> bool,
 }
@@ -210,7 +213,7 @@ impl Store {
             for variant in variants.iter().filter(|variant| variant.present) {
                 let Ok(image) = image::image(&self.inner.layout, &variant.descriptor) else { continue };
                 for layer in &image.layers {
-                    recipes.insert(layer.diff_id.folder(), Recipe::Layer(layer.clone()));
+                    recipes.insert(layer.diff_id.folder(), Recipe::Layer(Box::new(layer.clone())));
                 }
                 recipes.insert(layers::flat_folder(&image.descriptor.digest), Recipe::Flat(image.layers));
             }
@@ -231,7 +234,7 @@ const REPAIR: &str = "`proa system check --repair` puts it right";
 
 /// What an unpacked folder is made of.
 enum Recipe {
-    Layer(Layer),
+    Layer(Box<Layer>),
     Flat(Vec<Layer>),
 }
 
