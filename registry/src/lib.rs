@@ -50,5 +50,5 @@ pub use platform::Platform;
 pub use reference::Reference;
 pub use removal::{remove_tree, remove_tree_in};
 pub use server::Server;
-pub use store::{Check, Checked, Damage, Hold, Named, Store};
+pub use store::{Check, Checked, Damage, Hold, Named, Repair, Store};
 pub use stream::TarStream;

@@ -38,7 +38,7 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::turns::Turns;
 
-pub use check::{Check, Checked, Damage, Hold};
+pub use check::{Check, Checked, Damage, Hold, Repair};
 
 /// The largest Wasm binary that is read into memory.
 const MODULE_MAX: u64 = 1 << 30;
