@@ -54,7 +54,7 @@ impl Bench {
         Bench { dir, store, folder, blob }
     }
 
-    fn check(&self, repair: Option<&dyn Fn(&Path) -> Result<Hold, String>>) -> Checked {
+    fn check(&self, repair: Option<Repair<'_>>) -> Checked {
         self.store.check(&Check { live: &HashSet::new(), repair, goes_on: &|| true }).unwrap()
     }
 
@@ -92,7 +92,8 @@ fn what_is_as_it_was_written_is_not_damaged() {
 
 #[test]
 fn whatever_a_disk_changes_of_a_layer_is_named_and_unpacked_anew() {
-    let changes: [(&str, &dyn Fn(&Path)); 8] = [
+    type Change<'a> = (&'a str, &'a dyn Fn(&Path));
+    let changes: [Change<'_>; 8] = [
         ("`bin/tool` is not what was unpacked", &|root| flip(&root.join("bin/tool"))),
         ("`etc/deep/motd` is not what was unpacked", &|root| flip(&root.join("etc/deep/motd"))),
         ("`etc/deep/motd` is missing", &|root| fs::remove_file(root.join("etc/deep/motd")).unwrap()),
