@@ -69,7 +69,6 @@ const UNMET: &[(&str, &str)] = &[
     ("PullImageTest::test_pull", INTERNET),
     ("PullImageTest::test_pull_streaming", INTERNET),
     ("TestRegressions::test_792_explicit_port_protocol", NETWORKS),
-    ("VolumeBindTest::test_create_with_binds_rw_rshared", "mounts are private; propagation comes with the runtimes"),
 ];
 
 /// How long all of them may take; most of it is their own waiting.

@@ -20,7 +20,20 @@ struct Profile {
     default_errno_ret: Option<u32>,
     flags: Option<Vec<String>>,
     listener_path: Option<String>,
+    #[serde(default)]
+    architectures: Vec<String>,
+    #[serde(default)]
+    arch_map: Vec<Family>,
     syscalls: Option<Vec<Rule>>,
+}
+
+/// A native architecture, and those whose programs its kernels run too.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Family {
+    architecture: String,
+    #[serde(default)]
+    sub_architectures: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,6 +69,7 @@ pub fn lower(text: &str, held: &HashSet<Capability>) -> Result<LinuxSeccomp> {
     let invalid = |reason: String| Error::Invalid(format!("decoding seccomp profile failed: {reason}"));
     let profile: Profile = serde_json::from_str(text).map_err(|error| invalid(error.to_string()))?;
     let action = profile.default_action.ok_or_else(|| invalid("it names no defaultAction".to_owned()))?;
+    let architectures = architectures(profile.architectures, profile.arch_map).map_err(&invalid)?;
     let rules = profile.syscalls.unwrap_or_default();
     if rules.len() > MOST_RULES {
         return Err(invalid(format!("it has more than {MOST_RULES} rules")));
@@ -82,10 +96,24 @@ pub fn lower(text: &str, held: &HashSet<Capability>) -> Result<LinuxSeccomp> {
         ("defaultAction", json!(action)),
         ("defaultErrnoRet", json!(profile.default_errno_ret)),
         ("flags", json!(profile.flags.filter(|flags| !flags.is_empty()))),
+        ("architectures", json!(Some(architectures).filter(|all| !all.is_empty()))),
         ("listenerPath", json!(profile.listener_path.filter(|path| !path.is_empty()))),
         ("syscalls", Value::Array(syscalls)),
     ]);
     serde_json::from_value(filter).map_err(|error| invalid(error.to_string()))
+}
+
+/// Those of a list, or the family of this machine's; the others are none of its.
+fn architectures(list: Vec<String>, families: Vec<Family>) -> Result<Vec<String>, String> {
+    if !list.is_empty() && !families.is_empty() {
+        return Err("both 'architectures' and 'archMap' are specified; use only one of them".to_owned());
+    }
+    let own = if cfg!(target_arch = "x86_64") { "SCMP_ARCH_X86_64" } else { "SCMP_ARCH_AARCH64" };
+    let mut families = families.into_iter().filter(|family| family.architecture == own);
+    Ok(families.next().map_or(list, |family| {
+        let others = family.sub_architectures.unwrap_or_default();
+        [family.architecture].into_iter().chain(others).collect()
+    }))
 }
 
 fn present(fields: &[(&str, Value)]) -> Value {
@@ -163,6 +191,23 @@ mod tests {
             ] });
         assert_eq!(names(&profile, &[]), ["always", "clone", "new", "old"]);
         assert_eq!(names(&profile, &[Capability::SysAdmin]), ["always", "mount", "new", "old"]);
+    }
+
+    #[test]
+    fn architectures_are_a_list_or_this_machine_s_family() {
+        let check = |field: &str, value: Value, wanted: Option<usize>| {
+            let profile = json!({ "defaultAction": "SCMP_ACT_ERRNO", field: value });
+            let filter = lower(&profile.to_string(), &HashSet::new()).unwrap();
+            assert_eq!(filter.architectures().as_ref().map(Vec::len), wanted, "{profile}");
+        };
+        let families = json!([
+            { "architecture": "SCMP_ARCH_AARCH64", "subArchitectures": ["SCMP_ARCH_ARM", "SCMP_ARCH_X32"] },
+            { "architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"] },
+            { "architecture": "SCMP_ARCH_S390X" },
+        ]);
+        check("archMap", families, Some(3));
+        check("architectures", json!(["SCMP_ARCH_X86_64"]), Some(1));
+        check("flags", json!([]), None);
     }
 
     #[test]

@@ -93,7 +93,7 @@ def pause_holds_it_and_unpause_lets_it_go_on(guest):
     before = len(container.logs())
     container.unpause()
     until("it ticks on", lambda: len(container.logs()) > before)
-    assert "not paused" in refused(409, container.unpause)
+    assert "not paused" in refused(500, container.unpause)
     container.reload()
     assert container.status == "running"
 
